@@ -1,0 +1,1 @@
+//! Simulator, fault injection, drills, checkers and slow reference models.

@@ -1,0 +1,248 @@
+//! What happened, in the past tense. The stream is part of replay: same blocks, same events.
+//!
+//! Every event carries the venue's gap-free sequence number by position: the `n`-th event since
+//! genesis has sequence `n`, and [`crate::Applied`] names the first of its block.
+
+use alloc::vec::Vec;
+use borsh::{BorshDeserialize, BorshSerialize};
+
+use crate::command::OptionTerms;
+use crate::reject::Reject;
+use crate::types::{
+    AccountId, Address, Cash, ClientOrderId, Digest, Height, InstrumentId, Mode, OrderId, Price,
+    PublicKey, Qty, Side, TimeMs, UnderlyingId,
+};
+
+/// One thing that happened.
+#[derive(Clone, Debug, PartialEq, Eq, BorshSerialize, BorshDeserialize)]
+pub enum Event {
+    /// The `index`-th command of the block was done.
+    CommandApplied { index: u32 },
+    /// The `index`-th command of the block was refused and left no trace.
+    CommandRejected { index: u32, reject: Reject },
+    /// The `index`-th command is on the quarantine list and was skipped.
+    CommandQuarantined { index: u32 },
+    /// An order was accepted. What it traded at once follows.
+    OrderPlaced(OrderPlaced),
+    /// An order with a remembered client id was sent again; this is the first one's id.
+    OrderRepeated {
+        account: AccountId,
+        client_id: ClientOrderId,
+        order: OrderId,
+    },
+    /// An order's price or size changed.
+    OrderAmended {
+        account: AccountId,
+        order: OrderId,
+        instrument: InstrumentId,
+        price: Price,
+        qty: Qty,
+        kept_priority: bool,
+    },
+    /// An order ended without being filled whole.
+    OrderCancelled {
+        account: AccountId,
+        order: OrderId,
+        instrument: InstrumentId,
+        unfilled: Qty,
+        reason: CancelReason,
+    },
+    /// A quote was set. The id changes when the quote loses its place.
+    QuotePlaced {
+        account: AccountId,
+        order: OrderId,
+        instrument: InstrumentId,
+        side: Side,
+        price: Price,
+        qty: Qty,
+    },
+    /// An entry of a mass quote was refused; the account's earlier quote of that side is gone.
+    QuoteRejected {
+        account: AccountId,
+        instrument: InstrumentId,
+        side: Side,
+        reject: Reject,
+    },
+    /// Two orders traded.
+    Traded(Trade),
+    /// An account's market-maker protection tripped; its quotes were pulled.
+    ProtectionTripped {
+        account: AccountId,
+        underlying: UnderlyingId,
+        frozen_until: TimeMs,
+    },
+    /// A session key was registered.
+    SessionRegistered {
+        account: AccountId,
+        key: PublicKey,
+        expires_at: TimeMs,
+    },
+    /// A session key was removed.
+    SessionRevoked { account: AccountId, key: PublicKey },
+    /// An account was opened by its first deposit.
+    AccountOpened { account: AccountId, owner: Address },
+    /// Collateral was credited.
+    Deposited {
+        account: AccountId,
+        amount: Cash,
+        reference: Digest,
+    },
+    /// An instrument was listed.
+    InstrumentListed {
+        instrument: InstrumentId,
+        terms: OptionTerms,
+    },
+    /// An instrument settled and is gone from the books.
+    InstrumentSettled {
+        instrument: InstrumentId,
+        settlement: Price,
+        payoff: Price,
+    },
+    /// A position was settled in cash.
+    PositionSettled {
+        account: AccountId,
+        instrument: InstrumentId,
+        position: Qty,
+        cash: Cash,
+    },
+    /// Settlement waits for more samples.
+    SettlementDeferred {
+        underlying: UnderlyingId,
+        expiry: TimeMs,
+        samples: u32,
+    },
+    /// The index moved.
+    IndexUpdated {
+        underlying: UnderlyingId,
+        price: Price,
+        sources: u8,
+    },
+    /// There are too few good sources for an index.
+    IndexLost {
+        underlying: UnderlyingId,
+        sources: u8,
+    },
+    /// Marks and margin were computed anew.
+    MarksUpdated {
+        underlying: UnderlyingId,
+        instruments: u32,
+    },
+    /// An account went under maintenance margin.
+    LiquidationStarted {
+        account: AccountId,
+        maintenance: Cash,
+        mark_to_market: Cash,
+    },
+    /// A slice was sold to a backstop maker.
+    LiquidationSold {
+        account: AccountId,
+        buyer: AccountId,
+        part_ppm: u32,
+        price: Cash,
+    },
+    /// The insurance fund took over what was left.
+    LiquidationToFund {
+        account: AccountId,
+        paid_by_fund: Cash,
+    },
+    /// The account is above maintenance plus buffer again.
+    LiquidationEnded { account: AccountId },
+    /// The venue's mode changed.
+    ModeChanged {
+        from: Mode,
+        to: Mode,
+        reason: ModeReason,
+    },
+}
+
+/// A newly accepted order.
+#[derive(Clone, Debug, PartialEq, Eq, BorshSerialize, BorshDeserialize)]
+pub struct OrderPlaced {
+    /// Whose.
+    pub account: AccountId,
+    /// Its permanent id.
+    pub order: OrderId,
+    /// The client's id, or 0.
+    pub client_id: ClientOrderId,
+    /// Where.
+    pub instrument: InstrumentId,
+    /// Which side.
+    pub side: Side,
+    /// Its price after sliding or bounding.
+    pub price: Price,
+    /// Its whole size.
+    pub qty: Qty,
+    /// Echoed from the command.
+    pub label: Vec<u8>,
+}
+
+/// One fill.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, BorshSerialize, BorshDeserialize)]
+pub struct Trade {
+    /// The venue-wide trade number, gap-free from 1.
+    pub trade: u64,
+    /// Where.
+    pub instrument: InstrumentId,
+    /// At the maker's price.
+    pub price: Price,
+    /// How much.
+    pub qty: Qty,
+    /// The aggressor's side.
+    pub taker_side: Side,
+    /// The aggressor.
+    pub taker: AccountId,
+    /// The aggressor's order.
+    pub taker_order: OrderId,
+    /// What the aggressor paid.
+    pub taker_fee: Cash,
+    /// The resting side.
+    pub maker: AccountId,
+    /// The resting order.
+    pub maker_order: OrderId,
+    /// What the maker paid (a rebate is negative).
+    pub maker_fee: Cash,
+    /// Whether the maker's order has nothing left.
+    pub maker_filled: bool,
+}
+
+/// Why an order ended.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, BorshSerialize, BorshDeserialize)]
+pub enum CancelReason {
+    /// The account asked.
+    User,
+    /// What an IOC or market order could not trade.
+    Immediate,
+    /// A good-til-date order's time came.
+    Expired,
+    /// It met an order of the same account.
+    SelfTrade,
+    /// Market-maker protection tripped.
+    Protection,
+    /// The account is in liquidation.
+    Liquidation,
+    /// The instrument settled.
+    Settlement,
+    /// Its recovery policy, after an outage.
+    Recovery,
+    /// A new quote took its place.
+    Requoted,
+    /// A reduce-only order that no longer reduces.
+    NotReducing,
+}
+
+/// Why the mode changed.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, BorshSerialize, BorshDeserialize)]
+pub enum ModeReason {
+    /// No block for longer than the gap allows.
+    BlockGap { gap_ms: u64 },
+    /// A command broke the engine and was quarantined.
+    Quarantine { height: Height, index: u32 },
+    /// A quorum agreed on a root past the fault.
+    RootAgreed { height: Height },
+    /// Sources agree for as long as the rule asks.
+    PricesAgree,
+    /// The mode's time has run.
+    TimeElapsed,
+    /// A quorum of validators asked.
+    Attested,
+}

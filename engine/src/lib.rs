@@ -1,0 +1,26 @@
+//! The replicated state machine of a crypto-options venue.
+//!
+//! **Owns** every rule that decides who owns what: order books, ledger, margin, liquidation,
+//! settlement, modes. One call, [`Engine::apply`], takes an ordered [`Block`] with one agreed time
+//! and emits [`Event`]s; the same state and the same blocks give the same state root on every
+//! machine.
+//!
+//! **Never** reads a clock, a file, a socket, a random number or a hash map's order. Time, prices,
+//! deposits and advisories are commands. No input may cause a panic.
+//!
+//! Invariants: see `docs/INVARIANTS.md` (I1–I9).
+#![cfg_attr(not(test), no_std)]
+
+extern crate alloc;
+
+pub mod block;
+pub mod command;
+pub mod event;
+pub mod limits;
+pub mod reject;
+pub mod types;
+
+pub use block::{AgreedRoot, Applied, Block, CheckedCommand};
+pub use command::Command;
+pub use event::Event;
+pub use reject::Reject;

@@ -1,0 +1,1 @@
+//! Deribit-shaped JSON-RPC over WebSocket and HTTP.

@@ -1,0 +1,1 @@
+//! One validator: consensus wiring, executor, journal, snapshots.

@@ -1,0 +1,1 @@
+//! What a distrustful user runs: inclusion, certificates, replay.

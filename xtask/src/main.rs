@@ -1,0 +1,2 @@
+//! The repository's own checks and tasks.
+fn main() {}
