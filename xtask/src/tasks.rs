@@ -1,0 +1,184 @@
+//! The tasks themselves.
+
+use std::path::{Path, PathBuf};
+use std::process::Command;
+
+use anyhow::{Result, bail};
+
+use crate::python;
+use crate::steps::{Steps, Worth, answers, must};
+
+/// Seeds of a default sweep.
+const SWEEP_SEEDS: &str = "2000";
+/// Seconds a fuzz target runs by default.
+const FUZZ_SECONDS: &str = "60";
+/// The script that drives the third-party client, once the gateway has it.
+const CLIENT_TEST: &str = "gateway/tests/ccxt_client.py";
+
+/// The repository's root.
+pub fn root() -> PathBuf {
+    let here = Path::new(env!("CARGO_MANIFEST_DIR"));
+    here.parent().unwrap_or(here).to_owned()
+}
+
+/// The build folder.
+pub fn target() -> PathBuf {
+    std::env::var_os("CARGO_TARGET_DIR").map_or_else(|| root().join("target"), PathBuf::from)
+}
+
+fn cargo(arguments: &[&str]) -> Command {
+    let mut command = Command::new(std::env::var("CARGO").unwrap_or_else(|_| "cargo".into()));
+    command.args(arguments);
+    command
+}
+
+/// Every check of the repository, each with its time.
+pub fn test() -> Result<()> {
+    let mut steps = Steps::default();
+    steps.run(
+        "fmt",
+        Worth::OneCheck,
+        &mut cargo(&["fmt", "--all", "--check"]),
+    )?;
+    steps.run("clippy", Worth::OneCheck, &mut clippy_command())?;
+    // The binary first: the tests that start processes run this one.
+    let built = steps.run("build", Worth::Nothing, &mut cargo(&["build", "--release"]))?;
+    steps.run("test", Worth::ItsSummary, &mut test_command())?;
+    let doc = &["test", "--release", "--workspace", "--doc"];
+    steps.run("doctest", Worth::ItsSummary, &mut cargo(doc))?;
+    if answers("cargo", &["deny", "--version"]) {
+        let deny = &["deny", "check", "licenses", "bans", "sources"];
+        steps.run("deny", Worth::OneCheck, &mut cargo(deny))?;
+    } else {
+        println!("\n== deny: cargo-deny is not installed; licences and sources are not checked");
+    }
+    if built && root().join(CLIENT_TEST).exists() {
+        python::install()?;
+        let mut client = Command::new(python::interpreter());
+        client
+            .arg(CLIENT_TEST)
+            .arg(target().join("release/lifeboat"));
+        steps.run("ccxt", Worth::ItsSummary, &mut client)?;
+    }
+    steps.finish()
+}
+
+fn clippy_command() -> Command {
+    // The release profile shares build scripts and macros with the build that follows.
+    cargo(&[
+        "clippy",
+        "--release",
+        "--workspace",
+        "--all-targets",
+        "--",
+        "-D",
+        "warnings",
+    ])
+}
+
+fn test_command() -> Command {
+    if answers("cargo", &["nextest", "--version"]) {
+        let run = &[
+            "nextest",
+            "run",
+            "--release",
+            "--workspace",
+            "--no-fail-fast",
+        ];
+        return cargo(run);
+    }
+    let run = &[
+        "test",
+        "--release",
+        "--workspace",
+        "--lib",
+        "--bins",
+        "--tests",
+        "--no-fail-fast",
+    ];
+    cargo(run)
+}
+
+/// Formats the code.
+pub fn fmt() -> Result<()> {
+    must(&mut cargo(&["fmt", "--all"]))
+}
+
+/// Lints; warnings are errors.
+pub fn clippy() -> Result<()> {
+    must(&mut clippy_command())
+}
+
+/// Runs the benchmarks in the costlier profile.
+pub fn bench(rest: &[String]) -> Result<()> {
+    must(
+        cargo(&[
+            "bench",
+            "--profile",
+            "optimised",
+            "--workspace",
+            "--benches",
+        ])
+        .args(rest),
+    )
+}
+
+/// Writes the test vectors anew from the code, then shows what changed.
+pub fn vectors() -> Result<()> {
+    let run = &[
+        "test",
+        "--release",
+        "--workspace",
+        "--",
+        "--exact",
+        "vectors::are_current",
+    ];
+    must(cargo(run).env("LIFEBOAT_WRITE_VECTORS", "1"))?;
+    must(Command::new("git").args(["status", "--short", "vectors"]))
+}
+
+/// Simulates many seeds; the seed of a failure is printed by the test.
+pub fn sweep(rest: &[String]) -> Result<()> {
+    let seeds = rest.first().map_or(SWEEP_SEEDS, String::as_str);
+    let first = rest.get(1).map_or("0", String::as_str);
+    let run = &[
+        "test",
+        "--release",
+        "-p",
+        "lifeboat-drill",
+        "seeds",
+        "--",
+        "--nocapture",
+    ];
+    must(
+        cargo(run)
+            .env("LIFEBOAT_SEEDS", seeds)
+            .env("LIFEBOAT_SEED_FIRST", first),
+    )
+}
+
+/// Runs every fuzz target for a while.
+pub fn fuzz(rest: &[String]) -> Result<()> {
+    let folder = root().join("fuzz");
+    if !answers("cargo", &["fuzz", "--version"]) {
+        bail!("fuzzing needs a nightly toolchain and cargo-fuzz: cargo install cargo-fuzz");
+    }
+    let seconds = rest.first().map_or(FUZZ_SECONDS, String::as_str);
+    let limit = format!("-max_total_time={seconds}");
+    for entry in std::fs::read_dir(folder.join("fuzz_targets"))? {
+        let path = entry?.path();
+        if let Some(target) = path.file_stem() {
+            let mut run = Command::new("cargo");
+            run.args(["+nightly", "fuzz", "run"])
+                .arg(target)
+                .args(["--", &limit]);
+            must(run.current_dir(&root()))?;
+        }
+    }
+    Ok(())
+}
+
+/// Installs what the tests need.
+pub fn setup() -> Result<()> {
+    python::install()
+}
