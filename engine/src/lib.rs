@@ -17,6 +17,7 @@ pub mod block;
 pub mod command;
 pub mod event;
 pub mod limits;
+pub mod pricing;
 pub mod reject;
 pub mod types;
 

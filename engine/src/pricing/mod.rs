@@ -1,0 +1,23 @@
+//! Option pricing: the only module in which floating point may appear.
+//!
+//! **Owns** the venue's exp, ln, square root and normal distribution, Black-76 and its greeks, the
+//! scenario kernel of portfolio margin, implied volatility, and the smoothed volatility surfaces
+//! that marks come from.
+//!
+//! **Guarantees** the same bits on every target and at every vector width: only IEEE 754 binary64
+//! add, subtract, multiply, divide and square root, in a fixed order, with no fused multiply-add and
+//! no library function. No input, NaN and infinities included, gives a NaN or an infinity: arguments
+//! outside a function's domain are moved to its nearest bound.
+//!
+//! **Never** lets a float into state: results are rounded to integers at the border (`rounding`),
+//! surfaces are kept as integers.
+//!
+//! Invariants: I2 (the same root everywhere) rests on the digest test of this module.
+
+pub mod black76;
+pub mod float;
+pub mod normal;
+#[cfg(test)]
+mod tests;
+
+pub use black76::{Black76, Values, black76};
