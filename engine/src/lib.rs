@@ -15,6 +15,7 @@ extern crate alloc;
 
 pub mod block;
 pub mod command;
+pub mod commitment;
 pub mod event;
 pub mod limits;
 pub mod pricing;
