@@ -14,6 +14,7 @@
 extern crate alloc;
 
 pub mod block;
+pub mod book;
 pub mod command;
 pub mod commitment;
 pub mod event;

@@ -1,0 +1,45 @@
+//! Hints that fetch what a coming command will touch. They change nothing and may do nothing.
+
+use super::books::Books;
+use crate::types::{InstrumentId, OrderId, Side};
+
+/// Asks the processor to fetch the cache line at `place`.
+#[inline]
+fn fetch<T>(place: Option<&T>) {
+    #[cfg(target_arch = "x86_64")]
+    if let Some(place) = place {
+        use core::arch::x86_64::{_MM_HINT_T0, _mm_prefetch};
+        // SAFETY: a prefetch never faults and has no effect that a program can see; SSE is part of
+        // every x86-64.
+        unsafe { _mm_prefetch::<_MM_HINT_T0>(core::ptr::from_ref(place).cast()) };
+    }
+    #[cfg(not(target_arch = "x86_64"))]
+    let _ = place;
+}
+
+impl Books {
+    /// First step, some commands ahead: an order's slot.
+    #[inline]
+    pub fn prefetch_order(&self, order: OrderId) {
+        fetch(self.slab.get(order.slot()));
+    }
+
+    /// Second step, when the slot has come: its level and its neighbours in the queue.
+    #[inline]
+    pub fn prefetch_queue(&self, order: OrderId) {
+        if let Some(slot) = self.slab.resting(order) {
+            fetch(self.ladders.level(slot.level));
+            fetch(self.slab.get(slot.prev));
+            fetch(self.slab.get(slot.next));
+        }
+    }
+
+    /// First step for a command that enters or takes: the side of the book.
+    #[inline]
+    pub fn prefetch_side(&self, book: InstrumentId, side: Side) {
+        fetch(
+            self.entry(book, side)
+                .and_then(|entry| self.ladders.side(entry)),
+        );
+    }
+}
