@@ -172,7 +172,7 @@ pub fn fuzz(rest: &[String]) -> Result<()> {
             run.args(["+nightly", "fuzz", "run"])
                 .arg(target)
                 .args(["--", &limit]);
-            must(run.current_dir(&root()))?;
+            must(run.current_dir(root()))?;
         }
     }
     Ok(())
