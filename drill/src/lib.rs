@@ -1,1 +1,3 @@
 //! Simulator, fault injection, drills, checkers and slow reference models.
+
+pub mod market;
