@@ -76,10 +76,14 @@ impl Kernel {
                 (Unit::Scalar, _) => {}
                 // SAFETY: a kernel of this unit exists only where detection found the unit.
                 #[cfg(target_arch = "x86_64")]
-                (Unit::Avx2, _) => fill(out, &unsafe { avx2::nodes(&lanes_of(groups)) }),
+                (Unit::Avx2, _) => fill(out, &unsafe {
+                    avx2::nodes(&lanes_of(groups, &Group::VACANT))
+                }),
                 // SAFETY: as above.
                 #[cfg(target_arch = "x86_64")]
-                (Unit::Avx512, _) => fill(out, &unsafe { avx512::nodes(&lanes_of(groups)) }),
+                (Unit::Avx512, _) => fill(out, &unsafe {
+                    avx512::nodes(&lanes_of(groups, &Group::VACANT))
+                }),
             }
         }
         out
@@ -95,10 +99,12 @@ impl Kernel {
                 (Unit::Scalar, _) => {}
                 // SAFETY: a kernel of this unit exists only where detection found the unit.
                 #[cfg(target_arch = "x86_64")]
-                (Unit::Avx2, _) => fill(out, &unsafe { avx2::messages(&lanes_of(messages)) }),
+                (Unit::Avx2, _) => fill(out, &unsafe { avx2::messages(&lanes_of(messages, &[])) }),
                 // SAFETY: as above.
                 #[cfg(target_arch = "x86_64")]
-                (Unit::Avx512, _) => fill(out, &unsafe { avx512::messages(&lanes_of(messages)) }),
+                (Unit::Avx512, _) => {
+                    fill(out, &unsafe { avx512::messages(&lanes_of(messages, &[])) })
+                }
             }
         }
         out
@@ -117,8 +123,8 @@ fn absorb_all(blocks: &[[u8; RATE]]) -> Digest {
     sponge.digest()
 }
 
-/// One item a lane; lanes without one are `None`.
+/// One item a lane, `idle` in lanes without one.
 #[cfg(target_arch = "x86_64")]
-fn lanes_of<T: Copy, const LANES: usize>(items: &[T]) -> [Option<T>; LANES] {
-    core::array::from_fn(|lane| items.get(lane).copied())
+fn lanes_of<T: Copy, const LANES: usize>(items: &[T], idle: T) -> [T; LANES] {
+    core::array::from_fn(|lane| items.get(lane).copied().unwrap_or(idle))
 }

@@ -7,7 +7,7 @@ use core::arch::x86_64::{
 };
 
 use super::permutation::sponge;
-use crate::commitment::hashing::{Group, NODE_TAIL};
+use crate::commitment::hashing::{ARITY, Group, NODE_TAIL};
 use crate::commitment::keccak::{RATE, RATE_WORDS, digest_of_words};
 use crate::types::Digest;
 

@@ -186,24 +186,18 @@ macro_rules! sponge {
             out
         }
 
-        /// Digests of the inner nodes over the groups; a lane without one gives no meaningful digest.
+        /// Digests of the inner nodes over the groups.
         #[target_feature(enable = $feature)]
-        pub(super) fn nodes(groups: &[Option<&Group>; LANES]) -> [Digest; LANES] {
-            let mut block = [Words([0; LANES]); RATE_WORDS];
-            for (lane, group) in groups.iter().enumerate() {
-                let children = group.map_or(&Group::VACANT, |group| group);
-                let bytes = children
-                    .0
-                    .iter()
-                    .flat_map(|child| child.0.as_chunks::<8>().0);
-                for (word, bytes) in block.iter_mut().zip(bytes) {
-                    if let Some(word) = word.0.get_mut(lane) {
-                        *word = u64::from_le_bytes(*bytes);
+        #[allow(clippy::indexing_slicing, reason = "constant bounds, unrolled")]
+        pub(super) fn nodes(groups: &[&Group; LANES]) -> [Digest; LANES] {
+            let mut block = [Words([NODE_TAIL; LANES]); RATE_WORDS];
+            for lane in 0..LANES {
+                for child in 0..ARITY {
+                    let words = groups[lane].0[child].0.as_chunks::<8>().0;
+                    for word in 0..4 {
+                        block[child * 4 + word].0[lane] = u64::from_le_bytes(words[word]);
                     }
                 }
-            }
-            if let Some(last) = block.last_mut() {
-                *last = Words([NODE_TAIL; LANES]);
             }
             let mut state = [zero(); 25];
             absorb(&mut state, &block);
@@ -213,29 +207,39 @@ macro_rules! sponge {
         /// Digests of padded messages. A shorter message's digest is taken when its last block is
         /// in; its lane goes on with zeros that nobody looks at.
         #[target_feature(enable = $feature)]
-        pub(super) fn messages(messages: &[Option<&[[u8; RATE]]>; LANES]) -> [Digest; LANES] {
-            let blocks = |lane: &Option<&[[u8; RATE]]>| lane.map_or(0, <[_]>::len);
-            let longest = messages.iter().map(blocks).max().unwrap_or(0);
+        pub(super) fn messages(messages: &[&[[u8; RATE]]; LANES]) -> [Digest; LANES] {
+            let longest = messages
+                .iter()
+                .map(|message| message.len())
+                .max()
+                .unwrap_or(0);
             let mut state = [zero(); 25];
             let mut out = [Digest::default(); LANES];
             for index in 0..longest {
-                let mut block = [Words([0; LANES]); RATE_WORDS];
-                for (lane, message) in messages.iter().enumerate() {
-                    let Some(bytes) = message.and_then(|message| message.get(index)) else {
-                        continue;
-                    };
-                    for (word, bytes) in block.iter_mut().zip(bytes.as_chunks::<8>().0) {
-                        if let Some(word) = word.0.get_mut(lane) {
-                            *word = u64::from_le_bytes(*bytes);
+                let blocks = messages.map(|message| message.get(index).unwrap_or(&[0; RATE]));
+                absorb(&mut state, &transposed(&blocks));
+                let ends = |message: &[[u8; RATE]]| message.len() == index.saturating_add(1);
+                if messages.iter().any(|message| ends(message)) {
+                    let digests = squeeze(&state);
+                    for ((out, digest), message) in out.iter_mut().zip(digests).zip(messages) {
+                        if ends(message) {
+                            *out = digest;
                         }
                     }
                 }
-                absorb(&mut state, &block);
-                let digests = squeeze(&state);
-                for ((out, digest), message) in out.iter_mut().zip(digests).zip(messages) {
-                    if blocks(message) == index.saturating_add(1) {
-                        *out = digest;
-                    }
+            }
+            out
+        }
+
+        #[inline]
+        #[target_feature(enable = $feature)]
+        #[allow(clippy::indexing_slicing, reason = "constant bounds, unrolled")]
+        fn transposed(blocks: &[&[u8; RATE]; LANES]) -> [Words; RATE_WORDS] {
+            let mut out = [Words([0; LANES]); RATE_WORDS];
+            for lane in 0..LANES {
+                let words = blocks[lane].as_chunks::<8>().0;
+                for word in 0..RATE_WORDS {
+                    out[word].0[lane] = u64::from_le_bytes(words[word]);
                 }
             }
             out
