@@ -128,3 +128,15 @@ fn absorb_all(blocks: &[[u8; RATE]]) -> Digest {
 fn lanes_of<T: Copy, const LANES: usize>(items: &[T], idle: T) -> [T; LANES] {
     core::array::from_fn(|lane| items.get(lane).copied().unwrap_or(idle))
 }
+
+/// Asks for a group's cache lines ahead of their use. A hint: it changes no result.
+pub(super) fn prefetch(group: &Group) {
+    #[cfg(target_arch = "x86_64")]
+    for child in group.0.iter().step_by(2) {
+        use core::arch::x86_64::{_MM_HINT_T0, _mm_prefetch};
+        // SAFETY: a prefetch reads nothing, and every x86-64 machine has it.
+        unsafe { _mm_prefetch::<_MM_HINT_T0>(core::ptr::from_ref(child).cast()) };
+    }
+    #[cfg(not(target_arch = "x86_64"))]
+    let _ = group;
+}

@@ -5,7 +5,7 @@ use core::mem;
 
 use super::hashing::{ARITY, Group, VACANT, finish_leaf, parent_of, place_of, tree_root};
 use super::keccak::RATE;
-use super::lanes::{Kernel, LANES_MAX};
+use super::lanes::{Kernel, LANES_MAX, prefetch};
 use super::merkle_proof::{MerkleProof, depth_of};
 use crate::types::Digest;
 
@@ -237,7 +237,15 @@ impl Level {
 
     fn rehash_into(&mut self, parents: &mut Self, kernel: Kernel) {
         let mut touched = mem::take(&mut self.touched);
+        // Groups lie far apart: the next batch comes nearer while this one is hashed.
+        let mut ahead = touched.chunks(LANES_MAX).skip(1);
         for batch in touched.chunks(LANES_MAX) {
+            for index in ahead.next().unwrap_or_default() {
+                self.groups
+                    .get(*index as usize)
+                    .into_iter()
+                    .for_each(prefetch);
+            }
             let mut groups = [&Group::VACANT; LANES_MAX];
             for (group, index) in groups.iter_mut().zip(batch) {
                 if let Some(found) = self.groups.get(*index as usize) {

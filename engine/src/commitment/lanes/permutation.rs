@@ -188,7 +188,11 @@ macro_rules! sponge {
 
         /// Digests of the inner nodes over the groups.
         #[target_feature(enable = $feature)]
-        #[allow(clippy::indexing_slicing, reason = "constant bounds, unrolled")]
+        #[allow(
+            clippy::indexing_slicing,
+            clippy::arithmetic_side_effects,
+            reason = "constant bounds, unrolled"
+        )]
         pub(super) fn nodes(groups: &[&Group; LANES]) -> [Digest; LANES] {
             let mut block = [Words([NODE_TAIL; LANES]); RATE_WORDS];
             for lane in 0..LANES {
