@@ -1,0 +1,135 @@
+//! Whether an account, an order or an instrument is part of a state root.
+
+use borsh::{BorshDeserialize, BorshSerialize};
+use lifeboat_engine::commitment::{
+    DEPTH_MAX, MerkleProof, Sections, VACANT, depth_of, leaf_digest, state_root,
+};
+use lifeboat_engine::types::{AccountId, Digest, InstrumentId, OrderId};
+
+use crate::ProofError;
+
+/// Bytes of the longest encoded [`StateProof`]: five sections, count, length, sixteen levels of
+/// three digests.
+pub const STATE_PROOF_BYTES_MAX: usize = 5 * 32 + 8 + 4 + DEPTH_MAX * 3 * 32;
+
+/// Everything between a state root and one leaf of one of its trees.
+#[derive(Clone, Debug, PartialEq, Eq, BorshSerialize, BorshDeserialize)]
+pub struct StateProof {
+    /// The digests under the state root.
+    pub sections: Sections,
+    /// From the leaf to its section's tree root.
+    pub path: MerkleProof,
+}
+
+impl StateProof {
+    /// Reads an encoded proof; nothing may follow it.
+    ///
+    /// # Errors
+    /// [`ProofError::Malformed`].
+    pub fn decode(bytes: &[u8]) -> Result<Self, ProofError> {
+        if bytes.len() > STATE_PROOF_BYTES_MAX {
+            return Err(ProofError::Malformed);
+        }
+        borsh::from_slice(bytes).map_err(|_| ProofError::Malformed)
+    }
+
+    /// That `bytes` is the account `id` in the state with this root.
+    ///
+    /// # Errors
+    /// Any [`ProofError`] but `Malformed`.
+    pub fn verify_account(
+        &self,
+        root: &Digest,
+        id: AccountId,
+        bytes: &[u8],
+    ) -> Result<(), ProofError> {
+        self.verify_sections(root)?;
+        verify_leaf(&self.sections.accounts, id.get(), bytes, &self.path)
+    }
+
+    /// That `bytes` is what rests in the slot of order `id` in the state with this root. The bytes
+    /// carry the whole id: decode them to see that the slot's order is this one and no later user
+    /// of the slot.
+    ///
+    /// # Errors
+    /// Any [`ProofError`] but `Malformed`.
+    pub fn verify_order(&self, root: &Digest, id: OrderId, bytes: &[u8]) -> Result<(), ProofError> {
+        self.verify_sections(root)?;
+        verify_leaf(&self.sections.orders, id.slot(), bytes, &self.path)
+    }
+
+    /// That nothing rests in the slot of order `id` in the state with this root: the order is
+    /// neither live nor was its slot taken again.
+    ///
+    /// # Errors
+    /// Any [`ProofError`] but `Malformed`.
+    pub fn verify_no_order(&self, root: &Digest, id: OrderId) -> Result<(), ProofError> {
+        self.verify_sections(root)?;
+        verify_vacant(&self.sections.orders, id.slot(), &self.path)
+    }
+
+    /// That `bytes` is the instrument `id` in the state with this root.
+    ///
+    /// # Errors
+    /// Any [`ProofError`] but `Malformed`.
+    pub fn verify_instrument(
+        &self,
+        root: &Digest,
+        id: InstrumentId,
+        bytes: &[u8],
+    ) -> Result<(), ProofError> {
+        self.verify_sections(root)?;
+        verify_leaf(&self.sections.instruments, id.get(), bytes, &self.path)
+    }
+
+    fn verify_sections(&self, root: &Digest) -> Result<(), ProofError> {
+        if state_root(&self.sections) == *root {
+            Ok(())
+        } else {
+            Err(ProofError::OtherState)
+        }
+    }
+}
+
+/// That the leaf at `index` of the tree with this root has exactly these bytes.
+///
+/// # Errors
+/// [`ProofError::TooDeep`], `IndexPastEnd`, `WrongDepth` or `NotIncluded`.
+pub fn verify_leaf(
+    root: &Digest,
+    index: u32,
+    bytes: &[u8],
+    proof: &MerkleProof,
+) -> Result<(), ProofError> {
+    verify_digest(root, index, &leaf_digest(bytes), proof)
+}
+
+/// That no leaf is at `index` of the tree with this root, although the tree goes past it.
+///
+/// # Errors
+/// [`ProofError::TooDeep`], `IndexPastEnd`, `WrongDepth` or `NotIncluded`.
+pub fn verify_vacant(root: &Digest, index: u32, proof: &MerkleProof) -> Result<(), ProofError> {
+    verify_digest(root, index, &VACANT, proof)
+}
+
+fn verify_digest(
+    root: &Digest,
+    index: u32,
+    digest: &Digest,
+    proof: &MerkleProof,
+) -> Result<(), ProofError> {
+    if proof.siblings.len() > DEPTH_MAX {
+        return Err(ProofError::TooDeep);
+    }
+    if u64::from(index) >= proof.count {
+        return Err(ProofError::IndexPastEnd);
+    }
+    if depth_of(proof.count) != Some(proof.siblings.len()) {
+        return Err(ProofError::WrongDepth);
+    }
+    if proof.root(index, digest).as_ref() == Some(root) {
+        Ok(())
+    } else {
+        Err(ProofError::NotIncluded)
+    }
+}
