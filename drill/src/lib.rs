@@ -1,3 +1,4 @@
 //! Simulator, fault injection, drills, checkers and slow reference models.
 
 pub mod market;
+pub mod twin;

@@ -193,6 +193,14 @@ impl<'a> Row<'a> {
             .ok_or_else(|| self.bad(column))
     }
 
+    /// A quote's price; an empty field or 0 is no quote.
+    fn quote(&self, column: &'static str) -> Result<Option<f64>, RecordingError> {
+        if self.text(column)?.is_empty() {
+            return Ok(None);
+        }
+        Ok(Some(self.number(column)?).filter(|price| *price > 0.0))
+    }
+
     fn time(&self, column: &'static str) -> Result<TimeMs, RecordingError> {
         parse_utc(self.text(column)?).ok_or_else(|| self.bad(column))
     }
@@ -221,11 +229,10 @@ impl<'a> Row<'a> {
     }
 
     fn option(&self, underlying: UnderlyingId) -> Result<RecordedOption, RecordingError> {
-        let quote = |number: f64| (number > 0.0).then_some(number);
         Ok(RecordedOption {
             terms: self.terms(underlying)?,
-            bid: quote(self.number("bid_price")?),
-            ask: quote(self.number("ask_price")?),
+            bid: self.quote("bid_price")?,
+            ask: self.quote("ask_price")?,
             mark: self.number("mark_price")?,
             forward: self.positive("futures_price")?,
             volatility: self.positive("implied_volatility")?,
@@ -286,6 +293,8 @@ mod tests {
         assert_eq!(option.terms.strike, Price::new(88_000_000_000));
         assert_eq!(option.terms.kind, OptionKind::Put);
         assert_eq!((option.bid, option.ask), (None, Some(0.0075)));
+        let empty = read(&format!("{HEADER}\n{}\n", ROW.replace("0.0075,", ",")))?;
+        assert_eq!(empty.chains[0].options[0].ask, None);
         Ok(())
     }
 

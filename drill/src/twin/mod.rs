@@ -1,0 +1,9 @@
+//! Slow twins: plain models that the venue's fast parts are held to.
+//!
+//! **Owns** second opinions. They read commands and events and keep their own books in the simplest
+//! way there is; they share no logic with the engine, only its vocabulary. **Never** decide
+//! anything that the venue acts on.
+
+mod ledger;
+
+pub use ledger::{Finding, LedgerAuditor, LedgerState};
