@@ -47,25 +47,15 @@ impl StateProof {
         verify_leaf(&self.sections.accounts, id.get(), bytes, &self.path)
     }
 
-    /// That `bytes` is what rests in the slot of order `id` in the state with this root. The bytes
-    /// carry the whole id: decode them to see that the slot's order is this one and no later user
-    /// of the slot.
+    /// That `bytes` is the leaf of the slot of order `id` in the state with this root. The leaf
+    /// says whether the slot is free or whose it is, and its generation: the order is live exactly
+    /// if the leaf is one of a resting order with the id's own generation.
     ///
     /// # Errors
     /// Any [`ProofError`] but `Malformed`.
     pub fn verify_order(&self, root: &Digest, id: OrderId, bytes: &[u8]) -> Result<(), ProofError> {
         self.verify_sections(root)?;
         verify_leaf(&self.sections.orders, id.slot(), bytes, &self.path)
-    }
-
-    /// That nothing rests in the slot of order `id` in the state with this root: the order is
-    /// neither live nor was its slot taken again.
-    ///
-    /// # Errors
-    /// Any [`ProofError`] but `Malformed`.
-    pub fn verify_no_order(&self, root: &Digest, id: OrderId) -> Result<(), ProofError> {
-        self.verify_sections(root)?;
-        verify_vacant(&self.sections.orders, id.slot(), &self.path)
     }
 
     /// That `bytes` is the instrument `id` in the state with this root.
