@@ -21,6 +21,7 @@ pub mod event;
 pub mod limits;
 pub mod pricing;
 pub mod reject;
+pub mod risk;
 pub mod types;
 
 pub use block::{AgreedRoot, Applied, Block, CheckedCommand};

@@ -17,6 +17,7 @@
 pub mod black76;
 pub mod float;
 pub mod normal;
+pub mod scenario;
 #[cfg(test)]
 mod tests;
 

@@ -1,0 +1,234 @@
+//! Where each scenario stands in a row of values, and the kernels over such rows.
+//!
+//! A row holds, for one lot of one instrument, what it adds to its expiry in every scenario, in
+//! [`SUBUNITS`](super::SUBUNITS) of a cash unit. There are two forms, `a` with the discount of
+//! positive values and `b` with that of negative ones. For an expiry the sums over its positions are
+//! linear, and because shorts are never discounted more kindly than longs, its profit or loss is
+//! `min(a, b)`: concave and positively homogeneous in the positions, exactly, in integers.
+
+/// Lanes of one form.
+pub const LANES: usize = 40;
+/// Most scenarios that are not skews.
+pub const SPOT_SCENARIOS_MAX: usize = 31;
+/// Most skew scenarios.
+pub const SKEW_SCENARIOS_MAX: usize = 2;
+/// The forward contingency: `a` holds the move up, `b` the move down, times the expiry's factor.
+pub const LANE_FORWARD: usize = 31;
+/// The first skew scenario.
+pub const LANE_SKEW: usize = 32;
+/// The value at the mark, the same in both forms.
+pub const LANE_MARK: usize = 34;
+/// Lanes below this one compete for the worst scenario.
+pub const LANES_SCENARIO: usize = 34;
+
+/// One form of a row, or a sum of them.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[repr(C, align(64))]
+pub struct Lanes(pub [i64; LANES]);
+
+/// Both forms.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[repr(C, align(64))]
+pub struct Pair {
+    /// With the discount of positive values.
+    pub a: Lanes,
+    /// With the discount of negative values.
+    pub b: Lanes,
+}
+
+impl Lanes {
+    /// All zero.
+    pub const ZERO: Self = Self([0; LANES]);
+}
+
+impl Pair {
+    /// All zero.
+    pub const ZERO: Self = Self {
+        a: Lanes::ZERO,
+        b: Lanes::ZERO,
+    };
+}
+
+/// Which lanes count as a loss of their absolute amount: the skew scenarios.
+const SKEWED: [bool; LANES] = {
+    let mut mask = [false; LANES];
+    mask[LANE_SKEW] = true;
+    mask[LANE_SKEW + 1] = true;
+    mask
+};
+
+cpufeatures::new!(avx2_unit, "avx2");
+cpufeatures::new!(avx512_unit, "avx512f", "avx512dq");
+
+/// Which vector unit runs the kernels. All give the same integers.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Width {
+    /// What the target guarantees.
+    Portable,
+    /// 256 bits.
+    Avx2,
+    /// 512 bits with 64-bit products.
+    Avx512,
+}
+
+impl Width {
+    /// The widest that this machine has.
+    pub fn detect() -> Self {
+        if avx512_unit::get() {
+            Self::Avx512
+        } else if avx2_unit::get() {
+            Self::Avx2
+        } else {
+            Self::Portable
+        }
+    }
+
+    /// Every width that this machine has, narrowest first.
+    pub fn available() -> impl Iterator<Item = Self> {
+        let widest = Self::detect();
+        [Self::Portable, Self::Avx2, Self::Avx512]
+            .into_iter()
+            .filter(move |width| *width as u8 <= widest as u8)
+    }
+}
+
+/// What lanes are summed in: `i64` where a bound on the sum of products has been checked, `i128`
+/// where it is exceeded.
+pub(super) trait Number: Copy + Ord {
+    const ZERO: Self;
+    fn product(value: i64, lots: i64) -> Self;
+    fn plus(self, other: Self) -> Self;
+    /// `−|self|`.
+    fn as_loss(self) -> Self;
+    fn wide(self) -> i128;
+}
+
+impl Number for i64 {
+    const ZERO: Self = 0;
+    #[inline(always)]
+    fn product(value: i64, lots: i64) -> Self {
+        value.wrapping_mul(lots)
+    }
+    #[inline(always)]
+    fn plus(self, other: Self) -> Self {
+        self.wrapping_add(other)
+    }
+    #[inline(always)]
+    fn as_loss(self) -> Self {
+        if self < 0 { self } else { self.wrapping_neg() }
+    }
+    #[inline(always)]
+    fn wide(self) -> i128 {
+        self.into()
+    }
+}
+
+impl Number for i128 {
+    const ZERO: Self = 0;
+    fn product(value: i64, lots: i64) -> Self {
+        Self::from(value).saturating_mul(Self::from(lots))
+    }
+    fn plus(self, other: Self) -> Self {
+        self.saturating_add(other)
+    }
+    fn as_loss(self) -> Self {
+        if self < 0 {
+            self
+        } else {
+            self.saturating_neg()
+        }
+    }
+    fn wide(self) -> i128 {
+        self
+    }
+}
+
+/// Sums of a pair's two forms over the positions of one expiry.
+#[derive(Clone, Copy, Debug)]
+#[repr(C, align(64))]
+pub(super) struct Sums<T> {
+    pub a: [T; LANES],
+    pub b: [T; LANES],
+}
+
+/// Sums of results over expiries.
+#[derive(Clone, Copy, Debug)]
+#[repr(C, align(64))]
+pub(super) struct Total<T>(pub [T; LANES]);
+
+impl<T: Number> Sums<T> {
+    pub const ZERO: Self = Self {
+        a: [T::ZERO; LANES],
+        b: [T::ZERO; LANES],
+    };
+
+    /// Sets the sums to `lots` of `row`.
+    #[inline(always)]
+    pub fn start(&mut self, row: &Pair, lots: i64) {
+        for (sum, value) in self.a.iter_mut().zip(&row.a.0) {
+            *sum = T::product(*value, lots);
+        }
+        for (sum, value) in self.b.iter_mut().zip(&row.b.0) {
+            *sum = T::product(*value, lots);
+        }
+    }
+
+    /// Adds `lots` of `row`.
+    #[inline(always)]
+    pub fn add(&mut self, row: &Pair, lots: i64) {
+        for (sum, value) in self.a.iter_mut().zip(&row.a.0) {
+            *sum = sum.plus(T::product(*value, lots));
+        }
+        for (sum, value) in self.b.iter_mut().zip(&row.b.0) {
+            *sum = sum.plus(T::product(*value, lots));
+        }
+    }
+
+    /// What the expiry adds in each lane: the lower of both forms (the higher where the expiry is
+    /// not concave), the forward contingency at most zero, skews as losses.
+    #[inline(always)]
+    pub fn result(&self, concave: bool) -> [T; LANES] {
+        let mut out = [T::ZERO; LANES];
+        let lanes = out.iter_mut().zip(self.a.iter().zip(&self.b)).zip(SKEWED);
+        for ((out, (a, b)), skewed) in lanes {
+            let chosen = if concave { (*a).min(*b) } else { (*a).max(*b) };
+            *out = if skewed { chosen.as_loss() } else { chosen };
+        }
+        if let (Some(out), Some(a), Some(b)) = (
+            out.get_mut(LANE_FORWARD),
+            self.a.get(LANE_FORWARD),
+            self.b.get(LANE_FORWARD),
+        ) {
+            *out = (*a).min(*b).min(T::ZERO);
+        }
+        out
+    }
+}
+
+impl<T: Number> Total<T> {
+    pub const ZERO: Self = Self([T::ZERO; LANES]);
+
+    /// Adds one expiry's result.
+    #[inline(always)]
+    pub fn add(&mut self, result: &[T; LANES]) {
+        for (sum, value) in self.0.iter_mut().zip(result) {
+            *sum = sum.plus(*value);
+        }
+    }
+
+    /// The worst scenario's lane and amount. The forward contingency is one of them and never above
+    /// zero.
+    #[inline(always)]
+    pub fn worst(&self) -> T {
+        self.0
+            .iter()
+            .take(LANES_SCENARIO)
+            .fold(T::ZERO, |worst, value| worst.min(*value))
+    }
+
+    /// The value at the mark.
+    #[inline(always)]
+    pub fn mark(&self) -> T {
+        self.0.get(LANE_MARK).copied().unwrap_or(T::ZERO)
+    }
+}
