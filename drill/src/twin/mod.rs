@@ -4,6 +4,8 @@
 //! way there is; they share no logic with the engine, only its vocabulary. **Never** decide
 //! anything that the venue acts on.
 
+mod book;
 mod ledger;
 
+pub use book::SlowBooks;
 pub use ledger::{Finding, LedgerAuditor, LedgerState};

@@ -247,11 +247,13 @@ impl Books {
     }
 
     /// The first in the queue at a side's best price.
+    #[inline]
     pub(super) fn front(&self, entry: u32) -> Option<u32> {
         let best = self.ladders.side(entry)?.best_level;
         Some(self.ladders.level(best)?.head)
     }
 
+    #[inline]
     fn is_allocated(&self, id: OrderId) -> bool {
         let slot = self.slab.holder(id);
         slot.is_some_and(|slot| slot.level == LEVEL_RESERVED)
@@ -382,6 +384,7 @@ impl Books {
 }
 
 /// An order as callers see it.
+#[inline]
 pub(super) fn resting(order: OrderId, slot: &Slot, place: Place) -> Resting {
     Resting {
         order,

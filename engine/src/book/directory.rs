@@ -46,10 +46,12 @@ pub(super) struct Directory {
 }
 
 /// The digit of `number` that a node at `height` (1 and up) decides.
+#[inline]
 const fn digit(number: u32, height: u32) -> u32 {
     number.wrapping_shr(height.wrapping_sub(1).wrapping_mul(DIGIT_BITS)) & 63
 }
 
+#[inline]
 const fn bit(index: u32) -> u64 {
     1u64.wrapping_shl(index)
 }

@@ -63,14 +63,17 @@ impl Level {
         sum: 0,
     };
 
+    #[inline]
     pub(super) const fn lots(&self) -> u64 {
         self.sum & (ONE_ORDER - 1)
     }
 
+    #[inline]
     pub(super) const fn orders(&self) -> u32 {
         (self.sum >> LOTS_BITS) as u32
     }
 
+    #[inline]
     pub(super) const fn is_full(&self) -> bool {
         self.orders() >= ORDERS_PER_LEVEL_MAX
     }
@@ -156,6 +159,7 @@ pub(super) struct Ladders {
     directory: Directory,
 }
 
+#[inline]
 const fn bit(index: u32) -> u64 {
     1u64.wrapping_shl(index)
 }

@@ -2,7 +2,7 @@
 
 use super::books::{Books, Resting, resting};
 use super::ladder::key_of;
-use super::slab::Slot;
+use super::slab::{NONE, Slot};
 use crate::types::{AccountId, InstrumentId, Lots, OrderId, PriceTicks, SelfTradePrevention, Side};
 use core::ops::ControlFlow;
 
@@ -72,9 +72,8 @@ impl Books {
         visit: &mut impl FnMut(Taken) -> ControlFlow<()>,
     ) -> (Lots, MatchStop) {
         let mut left = taker.lots.get();
-        let Some(entry) = self.entry(book, taker.side.opposite()) else {
-            return (taker.lots, MatchStop::NoMore);
-        };
+        // A closed book has no side under `NONE`, so nothing is in front.
+        let entry = self.entry(book, taker.side.opposite()).unwrap_or(NONE);
         let limit = key_of(taker.side.opposite(), taker.limit);
         while left > 0 {
             let Some((index, slot)) = self.front_within(entry, limit) else {

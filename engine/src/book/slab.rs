@@ -40,6 +40,7 @@ const _: () = assert!(size_of::<Slot>() == 32);
 
 impl Slot {
     /// The slot of generation `generation` that does not rest.
+    #[inline]
     pub(super) const fn blank(level: u32, next: u32, generation: u32) -> Self {
         Self {
             stamp: 0,
@@ -53,16 +54,19 @@ impl Slot {
     }
 
     /// Whether it is in a queue.
+    #[inline]
     pub(super) const fn rests(&self) -> bool {
         self.level < LEVEL_RETIRED
     }
 
     /// The arrival number.
+    #[inline]
     pub(super) const fn priority(&self) -> u64 {
         self.stamp >> 8
     }
 
     /// The caller's bits.
+    #[inline]
     pub(super) const fn flags(&self) -> u8 {
         self.stamp as u8
     }

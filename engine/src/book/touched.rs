@@ -10,6 +10,7 @@ pub(super) struct Touched {
     summary: Vec<u64>,
 }
 
+#[inline]
 const fn bit(index: u32) -> u64 {
     1u64.wrapping_shl(index)
 }
