@@ -4,6 +4,7 @@
 //! believes. **Never** asks a server, and never trusts a length, an index or a depth it was given:
 //! any input ends in an answer or a coded [`ProofError`], within a fixed amount of memory.
 #![cfg_attr(not(test), no_std)]
+#![forbid(unsafe_code)]
 
 mod error;
 mod inclusion;

@@ -1,0 +1,180 @@
+//! One valid command of each kind, with every optional part once there and once not.
+
+use lifeboat_engine::Command;
+use lifeboat_engine::command::{
+    Action, AmendOrder, CancelScope, ForwardPrice, MarketMakerProtection, MassQuote, Observation,
+    OptionTerms, OrderPrice, OrderRef, PlaceOrder, Proposal, QuoteEntry, QuoteSide, Report,
+    SourcePrice, UserCommand, UserPayload, UserSignature, ValidatorCommand, ValidatorPayload,
+};
+use lifeboat_engine::types::{
+    AccountId, Address, Cash, ClientOrderId, Digest, InstrumentId, MarginModel, Nonce, OptionKind,
+    OrderId, PostOnly, Price, PublicKey, Qty, RecoveryPolicy, SelfTradePrevention, Side,
+    TimeInForce, TimeMs, UnderlyingId, ValidatorId,
+};
+
+/// The commands.
+pub fn commands() -> Vec<Command> {
+    let signatures = [
+        UserSignature::Session {
+            key: PublicKey([3; 32]),
+            signature: [4; 64],
+        },
+        UserSignature::Owner { signature: [5; 65] },
+    ];
+    let users = actions().into_iter().zip(signatures.into_iter().cycle());
+    let validators = reports().into_iter().map(|report| {
+        let payload = ValidatorPayload {
+            validator: ValidatorId::new(2),
+            nonce: Nonce::new(9),
+            report,
+        };
+        Command::Validator(ValidatorCommand {
+            payload,
+            signature: [6; 64],
+        })
+    });
+    users
+        .map(|(action, signature)| {
+            let payload = UserPayload {
+                account: AccountId::new(7),
+                nonce: Nonce::new(1_000),
+                valid_until: TimeMs::new(1_790_000_000_000),
+                action,
+            };
+            Command::User(UserCommand { payload, signature })
+        })
+        .chain(validators)
+        .collect()
+}
+
+fn actions() -> Vec<Action> {
+    let key = PublicKey([8; 32]);
+    let mut actions = vec![
+        Action::PlaceOrder(limit_order()),
+        Action::PlaceOrder(market_order()),
+        Action::MassQuote(quotes()),
+        Action::SetMarketMakerProtection(MarketMakerProtection {
+            underlying: UnderlyingId::new(1),
+            interval_ms: 500,
+            frozen_ms: 1_000,
+            qty_max: Qty::new(500_000_000),
+            delta_max: Qty::new(100_000_000),
+            vega_max: Cash::new(1_000_000_000),
+        }),
+        Action::RegisterSession {
+            key,
+            expires_at: TimeMs::new(1_800_000_000_000),
+        },
+        Action::RevokeSession { key },
+        Action::SetMarginModel(MarginModel::Standard),
+        Action::BidLiquidation {
+            account: AccountId::new(4),
+            part_ppm: 250_000,
+            price_max: Cash::new(-5_000_000),
+        },
+    ];
+    let orders = [
+        OrderRef::Id(OrderId::from_parts(3, 12)),
+        OrderRef::ClientId(ClientOrderId::new(77)),
+    ];
+    for order in orders {
+        actions.push(Action::CancelOrder(order));
+        actions.push(Action::AmendOrder(AmendOrder {
+            order,
+            qty: Qty::new(2_000_000),
+            price: Price::new(150_000_000),
+            post_only: PostOnly::Slide,
+        }));
+    }
+    let scopes = [
+        CancelScope::Account,
+        CancelScope::Underlying(UnderlyingId::new(1)),
+        CancelScope::Instrument(InstrumentId::new(40)),
+        CancelScope::Quotes,
+    ];
+    actions.extend(scopes.map(Action::CancelAll));
+    actions
+}
+
+fn limit_order() -> PlaceOrder {
+    PlaceOrder {
+        instrument: InstrumentId::new(40),
+        side: Side::Buy,
+        qty: Qty::new(1_000_000),
+        price: OrderPrice::Limit(Price::new(125_000_000)),
+        time_in_force: TimeInForce::GoodTilDate(TimeMs::new(1_790_000_500_000)),
+        post_only: PostOnly::Reject,
+        reduce_only: true,
+        self_trade: SelfTradePrevention::CancelBoth,
+        recovery: RecoveryPolicy::Keep,
+        protected: false,
+        client_id: ClientOrderId::new(77),
+        label: b"a label of some length".to_vec(),
+    }
+}
+
+fn market_order() -> PlaceOrder {
+    PlaceOrder {
+        side: Side::Sell,
+        price: OrderPrice::Market,
+        time_in_force: TimeInForce::ImmediateOrCancel,
+        post_only: PostOnly::Off,
+        reduce_only: false,
+        label: Vec::new(),
+        ..limit_order()
+    }
+}
+
+fn quotes() -> MassQuote {
+    let side = |price| QuoteSide {
+        price: Price::new(price),
+        qty: Qty::new(3_000_000),
+    };
+    let entry = |instrument, bid, ask| QuoteEntry {
+        instrument: InstrumentId::new(instrument),
+        bid,
+        ask,
+    };
+    MassQuote {
+        entries: vec![
+            entry(1, Some(side(99_000_000)), Some(side(101_000_000))),
+            entry(2, None, Some(side(50_000_000))),
+            entry(3, None, None),
+        ],
+        recovery: RecoveryPolicy::Cancel,
+    }
+}
+
+fn reports() -> Vec<Report> {
+    let source = SourcePrice {
+        price: Price::new(60_000_000_000),
+        updated_at: TimeMs::new(5),
+    };
+    let reference = Digest([9; 32]);
+    vec![
+        Report::Observe(Observation {
+            underlying: UnderlyingId::new(0),
+            observed_at: TimeMs::new(6),
+            sources: vec![Some(source), None, Some(source)],
+            forwards: vec![ForwardPrice {
+                expiry: TimeMs::new(7),
+                price: Price::new(61_000_000_000),
+            }],
+        }),
+        Report::Attest(Proposal::Deposit {
+            owner: Address([1; 20]),
+            amount: Cash::new(10_000_000),
+            reference,
+        }),
+        Report::Attest(Proposal::ListOption(OptionTerms {
+            underlying: UnderlyingId::new(0),
+            expiry: TimeMs::new(1_798_000_000_000),
+            strike: Price::new(100_000_000_000),
+            kind: OptionKind::Put,
+        })),
+        Report::Attest(Proposal::SetHalt {
+            halted: true,
+            reference,
+        }),
+    ]
+}
