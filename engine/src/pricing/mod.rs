@@ -14,11 +14,15 @@
 //!
 //! Invariants: I2 (the same root everywhere) rests on the digest test of this module.
 
+pub mod batch;
 pub mod black76;
 pub mod float;
 pub mod normal;
 pub mod scenario;
 #[cfg(test)]
 mod tests;
+pub mod width;
 
-pub use black76::{Black76, Values, black76};
+pub use batch::{Black76Columns, GreekColumns, ScenarioGrid, ScenarioOption};
+pub use black76::{Black76, Greeks, Values, black76};
+pub use width::Width;
