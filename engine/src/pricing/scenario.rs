@@ -6,7 +6,7 @@
 
 use alloc::vec::Vec;
 
-use super::black76::{Black76, kernel, sign_of};
+use super::black76::Black76;
 use super::float::{abs, at_least, at_most, clamp, exp, ln, sqrt};
 use crate::risk::{
     BasisParameters, ExpiryState, LANE_FORWARD, LANE_MARK, LANE_SKEW, Lanes, LossParameters, Pair,
@@ -183,7 +183,7 @@ impl ExpiryGrid {
             volatility: vol,
             discount: self.discount,
         };
-        kernel(input.clamped().terms(sign_of(kind))).price
+        input.greeks(kind).price
     }
 
     /// The row of an option with this marked volatility, per lot.
