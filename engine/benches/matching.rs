@@ -218,10 +218,10 @@ impl Venue {
             let book = InstrumentId::new(u32::from(command.book));
             self.books.prefetch_side(book, command.side);
         }
-        if let Some(command) = commands.get(at + AHEAD.1) {
-            if matches!(command.kind, Kind::Cancel | Kind::Replace) {
-                self.books.prefetch_queue(command.target);
-            }
+        if let Some(command) = commands.get(at + AHEAD.1)
+            && matches!(command.kind, Kind::Cancel | Kind::Replace)
+        {
+            self.books.prefetch_queue(command.target);
         }
     }
 }
