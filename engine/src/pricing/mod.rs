@@ -17,12 +17,19 @@
 pub mod batch;
 pub mod black76;
 pub mod float;
+pub mod implied;
+pub mod mark;
 pub mod normal;
+pub mod rounding;
 pub mod scenario;
+pub mod surface;
 #[cfg(test)]
 mod tests;
 pub mod width;
 
 pub use batch::{Black76Columns, GreekColumns, ScenarioGrid, ScenarioOption};
 pub use black76::{Black76, Greeks, Values, black76};
+pub use implied::implied_volatility;
+pub use mark::{ExpiryView, Mark};
+pub use surface::{EarlierExpiry, Quote, Surface, SurfaceParameters};
 pub use width::Width;
