@@ -3,22 +3,30 @@
 use alloc::vec::Vec;
 
 use crate::command::Command;
-use crate::types::{Digest, Height, Mode, TimeMs};
+use crate::types::{Address, Digest, Height, Mode, PublicKey, TimeMs};
+
+/// Who signed a command.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Signer {
+    /// A session key.
+    Session(PublicKey),
+    /// An owner key, recovered from the signature.
+    Owner(Address),
+    /// A validator's command key.
+    Validator(PublicKey),
+}
 
 /// A command whose signature has been looked at. Only `auth` makes one, so the engine never
 /// applies a command on anybody's word.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct CheckedCommand {
     command: Command,
-    signature_valid: bool,
+    signer: Option<Signer>,
 }
 
 impl CheckedCommand {
-    pub(crate) const fn new(command: Command, signature_valid: bool) -> Self {
-        Self {
-            command,
-            signature_valid,
-        }
+    pub(crate) const fn new(command: Command, signer: Option<Signer>) -> Self {
+        Self { command, signer }
     }
 
     /// The command.
@@ -26,10 +34,15 @@ impl CheckedCommand {
         &self.command
     }
 
-    /// Whether its signature verifies. A block may carry one that does not: it is refused with
-    /// `BadSignature` on every replica alike.
-    pub const fn signature_valid(&self) -> bool {
-        self.signature_valid
+    /// The key whose signature verified; `None` if none did. A block may carry such a command: it
+    /// is refused with `BadSignature` on every replica alike.
+    pub const fn signer(&self) -> Option<Signer> {
+        self.signer
+    }
+
+    /// The command without its check.
+    pub fn into_command(self) -> Command {
+        self.command
     }
 }
 

@@ -177,10 +177,11 @@ pub enum CancelScope {
     Quotes,
 }
 
-/// Two-sided quotes. Each entry replaces the account's quote of that instrument and side.
+/// Two-sided quotes. Each entry replaces the account's quote of that instrument and side. Quotes
+/// never take: a side that would is refused on its own, the others stand.
 #[derive(Clone, Debug, PartialEq, Eq, BorshSerialize, BorshDeserialize)]
 pub struct MassQuote {
-    /// At most `QUOTES_PER_COMMAND_MAX`.
+    /// Strictly ascending by instrument, at most `QUOTES_PER_COMMAND_MAX`.
     pub entries: Vec<QuoteEntry>,
     /// What happens to the quotes after an outage.
     pub recovery: RecoveryPolicy,
@@ -229,7 +230,9 @@ pub struct MarketMakerProtection {
 pub struct ValidatorCommand {
     /// The part that is signed.
     pub payload: ValidatorPayload,
-    /// ed25519 by the validator's command key, over [`ValidatorPayload::message`].
+    /// The validator's ed25519 command key.
+    pub key: PublicKey,
+    /// By that key, over [`ValidatorPayload::message`].
     pub signature: [u8; 64],
 }
 

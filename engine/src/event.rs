@@ -47,7 +47,8 @@ pub enum Event {
         unfilled: Qty,
         reason: CancelReason,
     },
-    /// A quote was set. The id changes when the quote loses its place.
+    /// A quote was set, or moved: it keeps its id, and its place only if its price stays and its
+    /// size does not grow.
     QuotePlaced {
         account: AccountId,
         order: OrderId,

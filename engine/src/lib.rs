@@ -13,18 +13,32 @@
 
 extern crate alloc;
 
+mod apply;
+pub mod auth;
 pub mod block;
 pub mod book;
 pub mod command;
 pub mod commitment;
 pub mod event;
+pub mod instrument;
+pub mod ledger;
 pub mod limits;
+pub mod liquidation;
+pub mod modes;
+pub mod orders;
+pub mod params;
 pub mod pricing;
 pub mod reject;
 pub mod risk;
+pub mod settlement;
 pub mod types;
 
-pub use block::{AgreedRoot, Applied, Block, CheckedCommand};
+pub use apply::{
+    ApplyError, BookLevel, Engine, GenesisError, INSURANCE_FUND, MarginSummary, OrderView,
+    SNAPSHOT_VERSION, SnapshotError, StatePart,
+};
+pub use block::{AgreedRoot, Applied, Block, CheckedCommand, Signer};
 pub use command::Command;
 pub use event::Event;
+pub use params::{Genesis, GenesisAccount, Parameters};
 pub use reject::Reject;

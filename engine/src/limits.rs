@@ -16,6 +16,8 @@ pub const ORDERS_PER_ACCOUNT_MAX: u32 = 10_000;
 pub const HOLDINGS_PER_ACCOUNT_MAX: usize = 4_096;
 /// Session keys of one account.
 pub const SESSIONS_PER_ACCOUNT_MAX: usize = 16;
+/// Session keys that one account may ever remove.
+pub const RETIRED_KEYS_MAX: usize = 1_024;
 /// Entries in one mass quote.
 pub const QUOTES_PER_COMMAND_MAX: usize = 256;
 /// Commands in one block.

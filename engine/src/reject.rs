@@ -52,6 +52,8 @@ rejects! {
     OwnerKeyRequired = 107,
     /// The account has as many sessions as it may.
     TooManySessions = 108,
+    /// The session key was removed before and cannot come back.
+    SessionRetired = 109,
     /// No such instrument.
     UnknownInstrument = 200,
     /// The instrument has expired or is settling.

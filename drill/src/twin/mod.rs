@@ -6,8 +6,6 @@
 
 mod book;
 mod ledger;
-mod margin;
 
 pub use book::SlowBooks;
 pub use ledger::{Finding, LedgerAuditor, LedgerState};
-pub use margin::{SlowMargin, SlowResult};

@@ -22,6 +22,7 @@ mod leaf;
 mod matching;
 mod prefetch;
 mod slab;
+mod slots;
 mod snapshot;
 mod touched;
 mod view;

@@ -14,22 +14,15 @@
 //!
 //! Invariants: I2 (the same root everywhere) rests on the digest test of this module.
 
-pub mod batch;
 pub mod black76;
 pub mod float;
-pub mod implied;
-pub mod mark;
+mod mark;
 pub mod normal;
-pub mod rounding;
 pub mod scenario;
-pub mod surface;
+mod strikes;
 #[cfg(test)]
 mod tests;
-pub mod width;
 
-pub use batch::{Black76Columns, GreekColumns, ScenarioGrid, ScenarioOption};
-pub use black76::{Black76, Greeks, Values, black76};
-pub use implied::implied_volatility;
-pub use mark::{ExpiryView, Mark};
-pub use surface::{EarlierExpiry, Quote, Surface, SurfaceParameters};
-pub use width::Width;
+pub use black76::{Black76, Values, black76};
+pub use mark::{Mark, mark};
+pub use strikes::strikes;

@@ -43,7 +43,7 @@ pub(super) struct Group {
     pub members: u32,
     /// Whether the lower form of its sums counts.
     pub concave: bool,
-    /// Expected settlement price, for standard margin.
+    /// Forward, for standard margin.
     pub forward: Price,
 }
 
@@ -88,16 +88,6 @@ pub struct RiskBook {
     pub(super) stable: [Ratio; UNDERLYINGS_MAX],
     pub(super) work: Workspace,
     pub(super) cache: AccountCache,
-}
-
-impl Factors {
-    /// Of an underlying that does not exist.
-    pub const NONE: Self = Self {
-        im_loss: 0,
-        mm_loss: 0,
-        im_naked: 0,
-        mm_naked: 0,
-    };
 }
 
 impl RiskBook {
@@ -361,7 +351,7 @@ impl RiskBook {
         let grid = ExpiryGrid::new(&self.parameters, market, prices);
         if let Some(group) = self.groups.get_mut(at) {
             group.concave = grid.is_concave();
-            group.forward = grid.settlement_forward();
+            group.forward = prices.forward;
         }
         let vols = self.rows.iter().zip(&self.vols);
         let confidence = vols
@@ -395,9 +385,7 @@ impl RiskBook {
                 0,
             );
 
-            let trusted = prices.confidence.min(market.spot_confidence).min(vol.1);
-            row.standard =
-                StandardRow::option(&self.standard, market, &row.terms, (row.mark, trusted));
+            row.standard = StandardRow::option(&self.standard, market, &row.terms, row.mark);
         }
     }
 
@@ -429,7 +417,6 @@ impl RiskBook {
             };
             *open = OpenRow::new(pair);
             row.set_values(pair, (on_top, on_top), both);
-            row.standard = StandardRow::linear(&self.standard, market, &row.terms);
         }
     }
 }

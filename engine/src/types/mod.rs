@@ -13,4 +13,4 @@ pub use ids::{
     AccountId, Address, ChainId, ClientOrderId, Digest, Height, InstrumentId, Nonce, OrderId,
     PublicKey, TimeMs, UnderlyingId, ValidatorId,
 };
-pub use units::{Cash, Lots, Price, PriceTicks, Qty, Rounding, UnitError};
+pub use units::{Cash, Lots, Price, PriceTicks, Qty, Rounding, UnitError, mul_div};

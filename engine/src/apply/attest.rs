@@ -1,0 +1,203 @@
+//! Validators' commands: observations, and proposals that happen once a quorum attests them.
+
+use alloc::collections::{BTreeMap, BTreeSet};
+use alloc::vec::Vec;
+use borsh::{BorshDeserialize, BorshSerialize};
+
+use super::Engine;
+use crate::command::{OptionTerms, Proposal, Report, ValidatorPayload};
+use crate::commitment::keccak256;
+use crate::event::Event;
+use crate::modes::Activity;
+use crate::reject::Reject;
+use crate::types::{Address, Cash, Digest, MarginModel, PublicKey, ValidatorId};
+
+/// Proposals remembered as done. Older ones are forgotten; their references must not come again,
+/// which the sources of proposals (chain cursors, listing terms) see to.
+const DONE_MAX: usize = 65_536;
+/// Proposals that wait for a quorum.
+const OPEN_MAX: usize = 4_096;
+
+/// Which proposals wait, who attested them, and which are done.
+#[derive(Clone, Debug, Default, PartialEq, Eq, BorshSerialize, BorshDeserialize)]
+pub(super) struct Attestations {
+    open: BTreeMap<Digest, BTreeSet<ValidatorId>>,
+    done: BTreeSet<(u64, Digest)>,
+    done_digests: BTreeSet<Digest>,
+    counter: u64,
+    /// Hash chain over everything ever done: stands for `done` in the state root.
+    chain: Digest,
+}
+
+impl Attestations {
+    /// Counts an attestation; true when it completes the quorum, and then only once.
+    fn attest(
+        &mut self,
+        proposal: Digest,
+        validator: ValidatorId,
+        quorum: usize,
+    ) -> Result<bool, Reject> {
+        if self.done_digests.contains(&proposal) {
+            return Err(Reject::AlreadyAttested);
+        }
+        if !self.open.contains_key(&proposal) && self.open.len() >= OPEN_MAX {
+            return Err(Reject::VenueFull);
+        }
+        let voters = self.open.entry(proposal).or_default();
+        if !voters.insert(validator) {
+            return Err(Reject::AlreadyAttested);
+        }
+        Ok(voters.len() >= quorum)
+    }
+
+    /// What the state root commits to.
+    pub fn commitment(&self) -> (&BTreeMap<Digest, BTreeSet<ValidatorId>>, u64, Digest) {
+        (&self.open, self.counter, self.chain)
+    }
+
+    fn finish(&mut self, proposal: Digest) {
+        self.open.remove(&proposal);
+        self.counter = self.counter.saturating_add(1);
+        self.done.insert((self.counter, proposal));
+        self.done_digests.insert(proposal);
+        self.chain = keccak256(&[self.chain.0, proposal.0].concat());
+        if self.done.len() > DONE_MAX
+            && let Some((_, oldest)) = self.done.pop_first()
+        {
+            self.done_digests.remove(&oldest);
+        }
+    }
+}
+
+impl Engine {
+    pub(super) fn execute_validator(
+        &mut self,
+        payload: &ValidatorPayload,
+        key: PublicKey,
+        events: &mut Vec<Event>,
+    ) -> Result<(), Reject> {
+        let index = usize::from(payload.validator.get());
+        if self.validators.get(index) != Some(&key) {
+            return Err(Reject::UnknownValidator);
+        }
+        let window = self
+            .validator_nonces
+            .get_mut(index)
+            .ok_or(Reject::UnknownValidator)?;
+        if !window.consume(payload.nonce) {
+            return Err(Reject::StaleNonce);
+        }
+        match &payload.report {
+            Report::Observe(observation) => {
+                let now = self.time;
+                let at = usize::from(observation.underlying.get());
+                let parameters = self.parameters.underlyings.get(at);
+                let sources = parameters
+                    .ok_or(Reject::BadObservation)?
+                    .source_weights
+                    .len();
+                let feed = self.feeds.get_mut(at).ok_or(Reject::BadObservation)?;
+                feed.observe(payload.validator, observation, sources, now)
+            }
+            Report::Attest(proposal) => self.attest(payload.validator, proposal, events),
+        }
+    }
+
+    /// Counts an attestation and does the proposal when the quorum is reached. A proposal that can
+    /// not be done is refused and stays open: another attestation may come when it can.
+    fn attest(
+        &mut self,
+        validator: ValidatorId,
+        proposal: &Proposal,
+        events: &mut Vec<Event>,
+    ) -> Result<(), Reject> {
+        self.check_proposal(proposal)?;
+        let digest = keccak256(&borsh::to_vec(proposal).map_err(|_| Reject::BadProposal)?);
+        if self.attestations.attest(digest, validator, self.quorum())? {
+            self.attestations.finish(digest);
+            self.enact(proposal, events);
+        }
+        Ok(())
+    }
+
+    /// Validators whose agreement binds: more than two thirds.
+    pub(super) fn quorum(&self) -> usize {
+        let n = self.validators.len();
+        let faulty = n.saturating_sub(1).checked_div(3).unwrap_or(0);
+        n.saturating_sub(faulty)
+    }
+
+    fn check_proposal(&self, proposal: &Proposal) -> Result<(), Reject> {
+        match proposal {
+            Proposal::Deposit { owner, amount, .. } => {
+                self.permit(Activity::Deposit)?;
+                let total = self.ledger.collateral.checked_add(*amount);
+                let fits = amount.get() > 0 && total.is_some() && *owner != Address::default();
+                if fits {
+                    Ok(())
+                } else {
+                    Err(Reject::BadProposal)
+                }
+            }
+            Proposal::ListOption(terms) => {
+                let known = usize::from(terms.underlying.get()) < self.parameters.underlyings.len();
+                let bad = !known
+                    || terms.expiry <= self.time
+                    || terms.strike.get() <= 0
+                    || self.instruments.by_terms(terms).is_some();
+                if bad {
+                    Err(Reject::BadProposal)
+                } else {
+                    Ok(())
+                }
+            }
+            Proposal::SetHalt { .. } => Ok(()),
+        }
+    }
+
+    fn enact(&mut self, proposal: &Proposal, events: &mut Vec<Event>) {
+        match proposal {
+            Proposal::Deposit {
+                owner,
+                amount,
+                reference,
+            } => {
+                self.credit(*owner, *amount, *reference, events);
+            }
+            Proposal::ListOption(terms) => self.list_option(*terms, events),
+            Proposal::SetHalt { halted, .. } => self.request_halt(*halted, events),
+        }
+    }
+
+    fn credit(&mut self, owner: Address, amount: Cash, reference: Digest, events: &mut Vec<Event>) {
+        let account = match self.ledger.by_owner(&owner) {
+            Some(account) => account,
+            None => match self.ledger.open(owner, MarginModel::Portfolio) {
+                Ok(account) => {
+                    events.push(Event::AccountOpened { account, owner });
+                    account
+                }
+                Err(_) => return,
+            },
+        };
+        if self.ledger.deposit(account, amount).is_ok() {
+            events.push(Event::Deposited {
+                account,
+                amount,
+                reference,
+            });
+        }
+    }
+
+    pub(super) fn list_option(&mut self, terms: OptionTerms, events: &mut Vec<Event>) {
+        let now = self.time;
+        let at = usize::from(terms.underlying.get());
+        let Some(underlying) = self.parameters.underlyings.get(at) else {
+            return;
+        };
+        if let Ok(instrument) = self.instruments.list(terms, underlying, now) {
+            self.books.open(instrument);
+            events.push(Event::InstrumentListed { instrument, terms });
+        }
+    }
+}

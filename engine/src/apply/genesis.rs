@@ -1,0 +1,154 @@
+//! How the venue begins.
+
+use alloc::collections::BTreeMap;
+use alloc::vec;
+use alloc::vec::Vec;
+
+use super::Engine;
+use super::attest::Attestations;
+use super::fills::Scratch;
+use super::margin::MarginEngine;
+use super::roots::Roots;
+use crate::auth::NonceWindow;
+use crate::book::Books;
+use crate::instrument::Instruments;
+use crate::ledger::Ledger;
+use crate::limits::{SOURCES_MAX, UNDERLYINGS_MAX, VALIDATORS_MAX};
+use crate::modes::ModeState;
+use crate::orders::OrderTable;
+use crate::params::{Genesis, UnderlyingParameters};
+use crate::reject::Reject;
+use crate::settlement::IndexFeed;
+use crate::types::{Address, Height, MarginModel};
+
+/// A genesis that no venue can begin from.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum GenesisError {
+    /// No validators, or more than `VALIDATORS_MAX`.
+    Validators,
+    /// No underlyings, or more than `UNDERLYINGS_MAX`.
+    Underlyings,
+    /// An underlying's tick times lot is not a whole number of cash units, or a step is not
+    /// positive, or it has no sources or too many. The field is its place in the list.
+    Underlying(usize),
+    /// The margin parameters do not fit the engine's lanes.
+    Margin,
+    /// An account with negative cash, the zero address or an owner seen before. The field is its
+    /// place in the list.
+    Account(usize),
+}
+
+impl core::fmt::Display for GenesisError {
+    fn fmt(&self, f: &mut core::fmt::Formatter<'_>) -> core::fmt::Result {
+        match self {
+            Self::Validators => write!(f, "genesis needs 1 to {VALIDATORS_MAX} validators"),
+            Self::Underlyings => write!(f, "genesis needs 1 to {UNDERLYINGS_MAX} underlyings"),
+            Self::Underlying(at) => write!(
+                f,
+                "underlying {at}: tick, lot, sources or order size out of bounds, or tick x lot is no \
+                 whole number of 1e-6 USDC"
+            ),
+            Self::Margin => write!(f, "the margin parameters are out of bounds"),
+            Self::Account(at) => write!(
+                f,
+                "account {at}: owner is zero or repeated, or cash negative"
+            ),
+        }
+    }
+}
+
+impl core::error::Error for GenesisError {}
+
+impl Engine {
+    /// The state at height 0.
+    ///
+    /// # Errors
+    /// [`GenesisError`] names the part that is out of bounds.
+    pub fn genesis(genesis: &Genesis) -> Result<Self, GenesisError> {
+        check(genesis)?;
+        let parameters = genesis.parameters.clone();
+        let margin = MarginEngine::new(&parameters).map_err(|_| GenesisError::Margin)?;
+        let mut engine = Self {
+            chain: genesis.chain,
+            validators: genesis.validators.clone(),
+            height: Height::new(0),
+            time: genesis.time,
+            events_emitted: 0,
+            trades: 0,
+            mode: ModeState::open(genesis.time),
+            ledger: Ledger::default(),
+            instruments: Instruments::default(),
+            books: Books::new(),
+            orders: OrderTable::default(),
+            feeds: vec![IndexFeed::default(); parameters.underlyings.len()],
+            samples: BTreeMap::new(),
+            validator_nonces: vec![NonceWindow::new(); genesis.validators.len()],
+            attestations: Attestations::default(),
+            quarantined: Vec::new(),
+            margin,
+            roots: Roots::new(&parameters),
+            scratch: Scratch::default(),
+            parameters,
+        };
+        engine.open_accounts(genesis)?;
+        engine.commit();
+        Ok(engine)
+    }
+
+    fn open_accounts(&mut self, genesis: &Genesis) -> Result<(), GenesisError> {
+        let fund = self.ledger.open(Address::default(), MarginModel::Portfolio);
+        fund.map_err(|_| GenesisError::Account(0))?;
+        for (at, account) in genesis.accounts.iter().enumerate() {
+            let bad = |_: Reject| GenesisError::Account(at);
+            let id = self
+                .ledger
+                .open(account.owner, account.model)
+                .map_err(bad)?;
+            if account.cash.get() != 0 {
+                self.ledger.deposit(id, account.cash).map_err(bad)?;
+            }
+            let entry = self
+                .ledger
+                .account_mut(id)
+                .ok_or(GenesisError::Account(at))?;
+            for (key, expires_at) in &account.sessions {
+                entry
+                    .register(*key, *expires_at, genesis.time)
+                    .map_err(bad)?;
+            }
+        }
+        Ok(())
+    }
+}
+
+fn check(genesis: &Genesis) -> Result<(), GenesisError> {
+    if genesis.validators.is_empty() || genesis.validators.len() > VALIDATORS_MAX {
+        return Err(GenesisError::Validators);
+    }
+    let underlyings = &genesis.parameters.underlyings;
+    if underlyings.is_empty() || underlyings.len() > UNDERLYINGS_MAX {
+        return Err(GenesisError::Underlyings);
+    }
+    match underlyings.iter().position(|u| !is_sound(u)) {
+        Some(at) => Err(GenesisError::Underlying(at)),
+        None => Ok(()),
+    }
+}
+
+fn is_sound(underlying: &UnderlyingParameters) -> bool {
+    let (tick, lot) = (underlying.tick.get(), underlying.lot.get());
+    let step = i128::from(tick).saturating_mul(i128::from(lot));
+    let exact = step.checked_rem(100_000_000) == Some(0);
+    let sources = underlying.source_weights.len();
+    let weighted = underlying.source_weights.iter().any(|w| *w > 0);
+    let lots = underlying.order_lots_max;
+    tick > 0
+        && lot > 0
+        && exact
+        && weighted
+        && sources <= SOURCES_MAX
+        && lots > 0
+        && lots <= crate::limits::ORDER_LOTS_MAX
+        && underlying.symbol.is_ascii()
+        && underlying.symbol.len() <= 8
+}

@@ -1,0 +1,292 @@
+//! Staged liquidation: cancel the account's orders, auction parts of it, then the fund.
+//!
+//! No index older than its bound starts or prices a liquidation (I5).
+
+use alloc::boxed::Box;
+use alloc::vec::Vec;
+
+use super::{Engine, INSURANCE_FUND};
+use crate::event::{CancelReason, Event};
+use crate::ledger::{Account, Holding};
+use crate::liquidation::{AuctionTerms, LiquidationState, buffer_margin, terms};
+use crate::modes::Activity;
+use crate::reject::Reject;
+use crate::risk::Margin;
+use crate::types::{AccountId, Cash, Rounding, TimeMs, mul_div};
+
+impl Engine {
+    /// Starts, advances and ends liquidations after a margin tick.
+    pub(super) fn run_liquidations(&mut self, events: &mut Vec<Event>) {
+        if !self.margin.take_ticked() || self.permit(Activity::Liquidate).is_err() {
+            return;
+        }
+        let mut accounts = core::mem::take(&mut self.scratch.accounts);
+        accounts.clear();
+        self.under_maintenance(&mut accounts);
+        for account in &accounts {
+            if self.prices_are_fresh(*account) {
+                self.liquidate(*account, events);
+            }
+        }
+        self.scratch.accounts = accounts;
+    }
+
+    /// Whether every underlying the account holds has an index young enough to liquidate by.
+    fn prices_are_fresh(&self, account: AccountId) -> bool {
+        let age_max = self.parameters.liquidation.index_age_ms_max;
+        let Some(entry) = self.ledger.account(account) else {
+            return false;
+        };
+        entry.holdings.iter().filter(|h| h.position != 0).all(|h| {
+            let instrument = self.instruments.get(h.instrument);
+            let feed =
+                instrument.and_then(|i| self.feeds.get(usize::from(i.terms.underlying.get())));
+            feed.is_some_and(|feed| feed.live && feed.age_ms(self.time) <= age_max)
+        })
+    }
+
+    fn liquidate(&mut self, account: AccountId, events: &mut Vec<Event>) {
+        let Some(margin) = self.margin_of(account) else {
+            return;
+        };
+        let state = self
+            .ledger
+            .account(account)
+            .and_then(|a| a.liquidation.as_deref().copied());
+        match state {
+            None if margin.mm.get() < 0 => self.start_liquidation(account, &margin, events),
+            None => {}
+            Some(_) if buffer_margin(&margin, &self.parameters.liquidation) >= 0 => {
+                self.end_liquidation(account, events);
+            }
+            Some(state) => self.advance_liquidation(account, state, &margin, events),
+        }
+    }
+
+    fn start_liquidation(&mut self, account: AccountId, margin: &Margin, events: &mut Vec<Event>) {
+        self.cancel_where(account, CancelReason::Liquidation, events, |_, _| true);
+        let state = LiquidationState {
+            started_at: self.time,
+            insolvent_since: TimeMs::new(0),
+        };
+        if let Some(entry) = self.ledger.account_mut(account) {
+            entry.liquidation = Some(Box::new(state));
+        }
+        let (maintenance, mark_to_market) = (margin.mm, margin.equity);
+        events.push(Event::LiquidationStarted {
+            account,
+            maintenance,
+            mark_to_market,
+        });
+    }
+
+    fn end_liquidation(&mut self, account: AccountId, events: &mut Vec<Event>) {
+        if let Some(entry) = self.ledger.account_mut(account) {
+            entry.liquidation = None;
+        }
+        events.push(Event::LiquidationEnded { account });
+    }
+
+    /// Notes when insolvency began; past the last phase the fund takes what is left.
+    fn advance_liquidation(
+        &mut self,
+        account: AccountId,
+        state: LiquidationState,
+        margin: &Margin,
+        events: &mut Vec<Event>,
+    ) {
+        let parameters = self.parameters.liquidation;
+        let now = self.time;
+        let insolvent = margin.equity.get() <= 0;
+        let since = match (insolvent, state.insolvent_since.get()) {
+            (false, _) => TimeMs::new(0),
+            (true, 0) => now,
+            (true, _) => state.insolvent_since,
+        };
+        if since != state.insolvent_since
+            && let Some(entry) = self.ledger.account_mut(account)
+        {
+            entry.liquidation = Some(Box::new(LiquidationState {
+                insolvent_since: since,
+                ..state
+            }));
+        }
+        let auction_ms = parameters.fast_ms.saturating_add(parameters.slow_ms);
+        let ran_out = if insolvent {
+            now.since(since) >= parameters.insolvent_ms
+        } else {
+            now.since(state.started_at) >= auction_ms
+        };
+        if ran_out {
+            self.hand_to_fund(account, margin, events);
+        }
+    }
+
+    /// The fund takes every position and all cash, at nothing.
+    fn hand_to_fund(&mut self, account: AccountId, margin: &Margin, events: &mut Vec<Event>) {
+        let Some(entry) = self.ledger.account(account) else {
+            return;
+        };
+        let moved: Vec<Holding> = entry.holdings.clone();
+        let cash = entry.cash.get();
+        self.move_portfolio(account, INSURANCE_FUND, &moved, cash);
+        let paid = Cash::new(margin.equity.get().min(0).saturating_neg());
+        events.push(Event::LiquidationToFund {
+            account,
+            paid_by_fund: paid,
+        });
+        self.end_liquidation(account, events);
+    }
+
+    pub(super) fn bid_liquidation(
+        &mut self,
+        bidder: AccountId,
+        account: AccountId,
+        part_ppm: u32,
+        price_max: Cash,
+        events: &mut Vec<Event>,
+    ) -> Result<(), Reject> {
+        self.permit(Activity::Liquidate)?;
+        let (state, margin) = self.auction_of(account)?;
+        let terms = terms(&state, &margin, self.time, &self.parameters.liquidation);
+        if part_ppm == 0 || part_ppm > terms.part_ppm_max || bidder == account {
+            return Err(Reject::BadPart);
+        }
+        let price = part_price(&terms, part_ppm)?;
+        if price_max < price {
+            return Err(Reject::BidBelowAuction);
+        }
+        let entry = self
+            .ledger
+            .account(account)
+            .ok_or(Reject::NotInLiquidation)?;
+        let (slice, cash) = slice_of(entry, part_ppm);
+        self.check_slice(bidder, &slice, cash.saturating_sub(price.get()))?;
+        self.move_portfolio(account, bidder, &slice, cash);
+        let payer = if terms.insolvent {
+            INSURANCE_FUND
+        } else {
+            account
+        };
+        self.pay(bidder, payer, price);
+        events.push(Event::LiquidationSold {
+            account,
+            buyer: bidder,
+            part_ppm,
+            price,
+        });
+        let after = self.margin_of(account);
+        if after.is_some_and(|m| buffer_margin(&m, &self.parameters.liquidation) >= 0) {
+            self.end_liquidation(account, events);
+        }
+        Ok(())
+    }
+
+    fn auction_of(&mut self, account: AccountId) -> Result<(LiquidationState, Margin), Reject> {
+        let entry = self.ledger.account(account).ok_or(Reject::UnknownAccount)?;
+        let state = entry
+            .liquidation
+            .as_deref()
+            .copied()
+            .ok_or(Reject::NotInLiquidation)?;
+        if !self.prices_are_fresh(account) {
+            return Err(Reject::NoMark);
+        }
+        let margin = self.margin_of(account).ok_or(Reject::NoMark)?;
+        Ok((state, margin))
+    }
+
+    /// The bidder must meet initial margin with the slice and the cash that comes with it.
+    fn check_slice(
+        &mut self,
+        bidder: AccountId,
+        slice: &[Holding],
+        cash: i64,
+    ) -> Result<(), Reject> {
+        let entry = self.ledger.account(bidder).ok_or(Reject::UnknownAccount)?;
+        if entry.liquidation.is_some() {
+            return Err(Reject::AccountInLiquidation);
+        }
+        let mut after = entry.clone();
+        for holding in slice {
+            let stake = after.holding_or_new(holding.instrument)?;
+            stake.position = stake
+                .position
+                .checked_add(holding.position)
+                .filter(|p| p.unsigned_abs() <= crate::limits::POSITION_LOTS_MAX.unsigned_abs())
+                .ok_or(Reject::PositionTooLarge)?;
+        }
+        after.cash = Cash::new(after.cash.get().saturating_add(cash));
+        let margin = self.margin_of_account(&after).ok_or(Reject::NoMark)?;
+        if margin.im.get() < 0 {
+            Err(Reject::MarginBelowInitial)
+        } else {
+            Ok(())
+        }
+    }
+
+    /// Moves positions and cash from one account to another.
+    fn move_portfolio(&mut self, from: AccountId, to: AccountId, slice: &[Holding], cash: i64) {
+        for holding in slice.iter().filter(|h| h.position != 0) {
+            self.shift_position(from, holding, holding.position.saturating_neg());
+            self.shift_position(to, holding, holding.position);
+        }
+        self.pay(from, to, Cash::new(cash));
+        self.margin_forget(from);
+        self.margin_forget(to);
+    }
+
+    fn shift_position(&mut self, account: AccountId, holding: &Holding, lots: i64) {
+        let Some(entry) = self.ledger.account_mut(account) else {
+            return;
+        };
+        let Ok(stake) = entry.holding_or_new(holding.instrument) else {
+            return;
+        };
+        let before = stake.position;
+        let value = if lots == holding.position {
+            holding.cost
+        } else {
+            Cash::ZERO
+        };
+        stake.trade(lots, value);
+        let after = stake.position;
+        entry.forget_if_empty(holding.instrument);
+        self.count_open_interest(holding.instrument, before, after);
+    }
+
+    fn pay(&mut self, from: AccountId, to: AccountId, amount: Cash) {
+        if let Some(payer) = self.ledger.account_mut(from) {
+            payer.cash = Cash::new(payer.cash.get().saturating_sub(amount.get()));
+        }
+        if let Some(payee) = self.ledger.account_mut(to) {
+            payee.cash = Cash::new(payee.cash.get().saturating_add(amount.get()));
+        }
+    }
+}
+
+/// What the buyer pays for a part; rounded against the buyer.
+fn part_price(terms: &AuctionTerms, part_ppm: u32) -> Result<Cash, Reject> {
+    let whole = terms.whole_price.get();
+    let price = mul_div(whole, i64::from(part_ppm), 1_000_000, Rounding::Up);
+    price.map(Cash::new).map_err(|_| Reject::BadPart)
+}
+
+/// The part of every position and of the cash, each rounded down as a signed number: the buyer gets
+/// no more of what is worth something and no less of what is owed than the part it pays for, so a
+/// small part cannot take cash and leave the risk behind.
+fn slice_of(account: &Account, part_ppm: u32) -> (Vec<Holding>, i64) {
+    let part = |amount: i64| {
+        let whole = i128::from(amount).saturating_mul(i128::from(part_ppm));
+        i64::try_from(whole.div_euclid(1_000_000)).unwrap_or(i64::MIN)
+    };
+    let slice = account.holdings.iter().map(|h| Holding {
+        position: part(h.position),
+        cost: Cash::new(part(h.cost.get())),
+        ..Holding::new(h.instrument)
+    });
+    (
+        slice.filter(|h| h.position != 0).collect(),
+        part(account.cash.get()),
+    )
+}

@@ -1,0 +1,191 @@
+//! The state machine itself: permit → hold → match → settle → re-margin.
+//!
+//! **Owns** the [`Engine`], the only place that sees every part at once. Each part computes; this
+//! module decides first and changes state after, so that a refused command leaves no trace but its
+//! reject and its spent nonce. **Never** reads anything but its own state and the block.
+//!
+//! Invariants: I1–I5, I7, I8.
+
+mod amend;
+mod attest;
+mod cancel;
+mod expiry;
+mod fills;
+mod genesis;
+mod liquidate;
+mod listing;
+mod margin;
+mod market;
+mod place;
+mod protection;
+mod quote;
+mod reopen;
+mod roots;
+mod snapshot;
+mod users;
+mod views;
+
+#[cfg(test)]
+mod tests;
+
+use alloc::collections::BTreeMap;
+use alloc::vec::Vec;
+
+pub use genesis::GenesisError;
+pub use roots::StatePart;
+pub use snapshot::{SNAPSHOT_VERSION, SnapshotError};
+pub use views::{BookLevel, MarginSummary, OrderView};
+
+use crate::auth::NonceWindow;
+use crate::block::{Applied, Block, CheckedCommand, Signer};
+use crate::book::Books;
+use crate::command::Command;
+use crate::event::Event;
+use crate::instrument::Instruments;
+use crate::ledger::Ledger;
+use crate::modes::ModeState;
+use crate::orders::OrderTable;
+use crate::params::Parameters;
+use crate::reject::Reject;
+use crate::settlement::{IndexFeed, Samples};
+use crate::types::{AccountId, ChainId, Digest, Height, PublicKey, TimeMs, UnderlyingId};
+
+/// The insurance fund's account: the first, with no owner key.
+pub const INSURANCE_FUND: AccountId = AccountId::new(0);
+
+/// The venue.
+pub struct Engine {
+    chain: ChainId,
+    validators: Vec<PublicKey>,
+    parameters: Parameters,
+    height: Height,
+    time: TimeMs,
+    events_emitted: u64,
+    trades: u64,
+    mode: ModeState,
+    ledger: Ledger,
+    instruments: Instruments,
+    books: Books,
+    orders: OrderTable,
+    /// By underlying id.
+    feeds: Vec<IndexFeed>,
+    samples: BTreeMap<(UnderlyingId, TimeMs), Samples>,
+    validator_nonces: Vec<NonceWindow>,
+    attestations: attest::Attestations,
+    quarantined: Vec<(Height, u32)>,
+    margin: margin::MarginEngine,
+    roots: roots::Roots,
+    scratch: fills::Scratch,
+}
+
+/// A block that cannot be applied. The state is unchanged.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum ApplyError {
+    /// The block's height is not one more than the last.
+    WrongHeight {
+        /// What the engine waits for.
+        expected: Height,
+        /// What came.
+        found: Height,
+    },
+}
+
+impl core::fmt::Display for ApplyError {
+    fn fmt(&self, f: &mut core::fmt::Formatter<'_>) -> core::fmt::Result {
+        match self {
+            Self::WrongHeight { expected, found } => {
+                write!(
+                    f,
+                    "block at height {found} where {expected} comes next; nothing was applied"
+                )
+            }
+        }
+    }
+}
+
+impl core::error::Error for ApplyError {}
+
+impl Engine {
+    /// Applies the next block and appends what happened to `events`: first the block's own events
+    /// (modes, index, expiries, liquidations), then for each command its verdict followed by what
+    /// it caused.
+    ///
+    /// # Errors
+    /// [`ApplyError::WrongHeight`] when the block is not the next one.
+    pub fn apply(&mut self, block: &Block, events: &mut Vec<Event>) -> Result<Applied, ApplyError> {
+        let expected = self.height.next();
+        if block.height != expected {
+            return Err(ApplyError::WrongHeight {
+                expected,
+                found: block.height,
+            });
+        }
+        let before = events.len();
+        self.begin_block(block, events);
+        for (index, command) in (0u32..).zip(&block.commands) {
+            self.run(index, command, events);
+        }
+        let first_event = self.events_emitted.saturating_add(1);
+        let emitted = u64::try_from(events.len().saturating_sub(before)).unwrap_or(0);
+        self.events_emitted = self.events_emitted.saturating_add(emitted);
+        let state_root = self.commit();
+        Ok(Applied {
+            height: self.height,
+            time: self.time,
+            first_event,
+            mode: self.mode.mode,
+            state_root,
+        })
+    }
+
+    /// Puts a command on the quarantine list: when its block is applied it is skipped and the venue
+    /// goes into CLEARING_ONLY. The list is part of the state, so every replica must hold the same.
+    pub fn quarantine(&mut self, height: Height, index: u32) {
+        if !self.quarantined.contains(&(height, index)) {
+            self.quarantined.push((height, index));
+            self.quarantined.sort_unstable();
+        }
+    }
+
+    fn begin_block(&mut self, block: &Block, events: &mut Vec<Event>) {
+        let gap_ms = block.time.since(self.time);
+        self.height = block.height;
+        self.time = self.time.max(block.time);
+        self.watch_gap(gap_ms, events);
+        self.climb(block.agreed.as_ref(), events);
+        self.expire_orders(events);
+        self.tick_markets(events);
+        self.settle_expiries(events);
+        self.roll_listings(events);
+        self.run_liquidations(events);
+    }
+
+    fn run(&mut self, index: u32, command: &CheckedCommand, events: &mut Vec<Event>) {
+        if self.quarantined.contains(&(self.height, index)) {
+            events.push(Event::CommandQuarantined { index });
+            self.fault(index, events);
+            return;
+        }
+        let at = events.len();
+        events.push(Event::CommandApplied { index });
+        if let Err(reject) = self.execute(command, events) {
+            events.truncate(at);
+            events.push(Event::CommandRejected { index, reject });
+        }
+    }
+
+    fn execute(&mut self, command: &CheckedCommand, events: &mut Vec<Event>) -> Result<(), Reject> {
+        match (command.command(), command.signer()) {
+            (Command::User(user), signer) => self.execute_user(user, signer, events),
+            (Command::Validator(validator), Some(Signer::Validator(key))) => {
+                self.execute_validator(&validator.payload, key, events)
+            }
+            (Command::Validator(_), _) => Err(Reject::BadSignature),
+        }
+    }
+
+    /// The root of the state after the last applied block.
+    pub fn state_root(&self) -> Digest {
+        self.roots.state_root()
+    }
+}

@@ -1,0 +1,168 @@
+//! The state root, kept up to date block by block.
+
+use alloc::vec::Vec;
+
+use super::Engine;
+use crate::commitment::{
+    MerkleProof, MerkleTree, Sections, leaf_digest, section_digest, state_root,
+};
+use crate::params::Parameters;
+use crate::types::{AccountId, Digest, InstrumentId, OrderId};
+
+/// The trees under the state root and the sections of the last block.
+pub(super) struct Roots {
+    instruments: MerkleTree,
+    accounts: MerkleTree,
+    orders: MerkleTree,
+    sections: Sections,
+    slots: Vec<u32>,
+    ids: Vec<AccountId>,
+    listed: Vec<InstrumentId>,
+}
+
+/// A part of the state with its path to the state root.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct StatePart {
+    /// The leaf's canonical bytes.
+    pub leaf: Vec<u8>,
+    /// Its path within its section's tree.
+    pub path: MerkleProof,
+    /// The sections of the state root.
+    pub sections: Sections,
+}
+
+impl Roots {
+    pub fn new(parameters: &Parameters) -> Self {
+        let bytes = borsh::to_vec(parameters).unwrap_or_default();
+        let sections = Sections {
+            parameters: section_digest(&bytes),
+            ..Sections::default()
+        };
+        Self {
+            instruments: MerkleTree::default(),
+            accounts: MerkleTree::default(),
+            orders: MerkleTree::default(),
+            sections,
+            slots: Vec::new(),
+            ids: Vec::new(),
+            listed: Vec::new(),
+        }
+    }
+
+    pub fn state_root(&self) -> Digest {
+        state_root(&self.sections)
+    }
+}
+
+impl Engine {
+    /// Hashes everything touched since the last call and returns the new root.
+    pub(super) fn commit(&mut self) -> Digest {
+        let mut slots = core::mem::take(&mut self.roots.slots);
+        slots.clear();
+        self.books.drain_touched(&mut slots);
+        let (books, orders) = (&self.books, &self.orders);
+        self.roots
+            .orders
+            .set_leaves(slots.iter().copied(), |slot, out| {
+                encode_order(books, orders, slot, out);
+            });
+        self.roots.slots = slots;
+        self.commit_accounts();
+        self.commit_instruments();
+        let meta = section_digest(&self.meta_bytes());
+        let sections = &mut self.roots.sections;
+        sections.meta = meta;
+        sections.orders = self.roots.orders.root();
+        sections.accounts = self.roots.accounts.root();
+        sections.instruments = self.roots.instruments.root();
+        self.roots.state_root()
+    }
+
+    fn commit_accounts(&mut self) {
+        let mut ids = core::mem::take(&mut self.roots.ids);
+        self.ledger.drain_touched(&mut ids);
+        let ledger = &self.ledger;
+        self.roots
+            .accounts
+            .set_leaves(ids.iter().map(|id| id.get()), |id, out| {
+                if let Some(account) = ledger.account(AccountId::new(id)) {
+                    let _ = borsh::to_writer(out, account);
+                }
+            });
+        self.roots.ids = ids;
+    }
+
+    fn commit_instruments(&mut self) {
+        let mut listed = core::mem::take(&mut self.roots.listed);
+        self.instruments.drain_touched(&mut listed);
+        let instruments = &self.instruments;
+        self.roots
+            .instruments
+            .set_leaves(listed.iter().map(|id| id.get()), |id, out| {
+                if let Some(instrument) = instruments.get(InstrumentId::new(id)) {
+                    let _ = borsh::to_writer(out, instrument);
+                }
+            });
+        self.roots.listed = listed;
+    }
+
+    /// Hashes the whole state anew, after a restore.
+    pub(super) fn commit_all(&mut self) -> Digest {
+        let slots: Vec<u32> = (0..self.books.slots()).collect();
+        let (books, orders) = (&self.books, &self.orders);
+        self.roots
+            .orders
+            .set_leaves(slots, |slot, out| encode_order(books, orders, slot, out));
+        for id in 0..self.ledger.len() {
+            let _ = self.ledger.account_mut(AccountId::new(id));
+        }
+        for id in 0..self.instruments.len() {
+            let _ = self.instruments.get_mut(InstrumentId::new(id));
+        }
+        self.commit()
+    }
+
+    /// An account with its path to the last state root.
+    pub fn prove_account(&self, id: AccountId) -> Option<StatePart> {
+        let leaf = borsh::to_vec(self.ledger.account(id)?).ok()?;
+        self.part(leaf, &self.roots.accounts, id.get())
+    }
+
+    /// A resting order with its path to the last state root. The leaf is the book's slot followed by
+    /// the order's details and label.
+    pub fn prove_order(&self, order: OrderId) -> Option<StatePart> {
+        self.books.get(order)?;
+        let mut leaf = Vec::new();
+        encode_order(&self.books, &self.orders, order.slot(), &mut leaf);
+        self.part(leaf, &self.roots.orders, order.slot())
+    }
+
+    fn part(&self, leaf: Vec<u8>, tree: &MerkleTree, index: u32) -> Option<StatePart> {
+        if tree.leaf(index) != leaf_digest(&leaf) {
+            return None;
+        }
+        Some(StatePart {
+            leaf,
+            path: tree.prove(index)?,
+            sections: self.roots.sections,
+        })
+    }
+}
+
+fn encode_order(
+    books: &crate::book::Books,
+    orders: &crate::orders::OrderTable,
+    slot: u32,
+    out: &mut Vec<u8>,
+) {
+    let Some(leaf) = books.slot_leaf(slot) else {
+        return;
+    };
+    out.extend_from_slice(&leaf);
+    if books.in_slot(slot).is_some()
+        && let Some(detail) = orders.get(slot)
+    {
+        let _ = borsh::to_writer(&mut *out, detail);
+        out.extend_from_slice(orders.label(slot));
+    }
+}

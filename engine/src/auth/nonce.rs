@@ -1,0 +1,101 @@
+//! The nonce window: every number once, reordering on the way tolerated.
+
+use borsh::{BorshDeserialize, BorshSerialize};
+
+use crate::limits::NONCE_WINDOW;
+use crate::types::Nonce;
+
+/// The highest nonce used so far and which of the `NONCE_WINDOW` below it were used.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, BorshSerialize, BorshDeserialize)]
+pub struct NonceWindow {
+    highest: u64,
+    /// Bit `i` says that `highest - i` was used.
+    used: u128,
+}
+
+const _: () = assert!(NONCE_WINDOW == 128, "the window is the width of `used`");
+
+impl NonceWindow {
+    /// Nothing used.
+    pub const fn new() -> Self {
+        Self {
+            highest: 0,
+            used: 0,
+        }
+    }
+
+    /// Whether `nonce` may still be used. 0 never may.
+    pub fn is_fresh(&self, nonce: Nonce) -> bool {
+        let nonce = nonce.get();
+        match self.highest.checked_sub(nonce) {
+            None => true,
+            Some(_) if nonce == 0 => false,
+            Some(age) if age < NONCE_WINDOW => !self.bit(age),
+            Some(_) => false,
+        }
+    }
+
+    /// Marks `nonce` as used; false if it was not fresh, and then nothing changed.
+    pub fn consume(&mut self, nonce: Nonce) -> bool {
+        if !self.is_fresh(nonce) {
+            return false;
+        }
+        let nonce = nonce.get();
+        match nonce.checked_sub(self.highest) {
+            Some(advance) if advance > 0 => {
+                let shift = u32::try_from(advance).unwrap_or(u32::MAX);
+                self.used = self.used.checked_shl(shift).unwrap_or(0) | 1;
+                self.highest = nonce;
+            }
+            _ => {
+                let age = self.highest.saturating_sub(nonce);
+                let shift = u32::try_from(age).unwrap_or(u32::MAX);
+                self.used |= 1u128.checked_shl(shift).unwrap_or(0);
+            }
+        }
+        true
+    }
+
+    fn bit(&self, age: u64) -> bool {
+        let shift = u32::try_from(age).unwrap_or(u32::MAX);
+        self.used.checked_shr(shift).unwrap_or(0) & 1 == 1
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use alloc::collections::BTreeSet;
+    use proptest::prelude::*;
+
+    proptest! {
+        #[test]
+        fn each_nonce_is_used_once_and_only_within_the_window(
+            nonces in proptest::collection::vec(0u64..400, 1..300)
+        ) {
+            let mut window = NonceWindow::default();
+            let mut used = BTreeSet::new();
+            for nonce in nonces {
+                let highest = used.last().copied().unwrap_or(0);
+                let expected = nonce != 0
+                    && !used.contains(&nonce)
+                    && (nonce > highest || highest - nonce < NONCE_WINDOW);
+                prop_assert_eq!(window.consume(Nonce::new(nonce)), expected);
+                if expected {
+                    used.insert(nonce);
+                }
+            }
+        }
+    }
+
+    #[test]
+    fn a_far_jump_forgets_the_window() {
+        let mut window = NonceWindow::default();
+        assert!(window.consume(Nonce::new(1)));
+        assert!(window.consume(Nonce::new(u64::MAX)));
+        assert!(!window.consume(Nonce::new(1)));
+        assert!(!window.consume(Nonce::new(u64::MAX)));
+        assert!(window.consume(Nonce::new(u64::MAX - 127)));
+        assert!(!window.consume(Nonce::new(u64::MAX - 128)));
+    }
+}

@@ -1,0 +1,27 @@
+//! Access by slot, for callers that keep slots instead of ids.
+
+use super::books::{Books, Resting};
+use super::slab::{LEVEL_RESERVED, NONE, Slot};
+use crate::types::OrderId;
+
+impl Books {
+    /// The order that rests in a slot.
+    pub fn in_slot(&self, slot: u32) -> Option<Resting> {
+        let generation = self.slab.get(slot)?.generation;
+        self.get(OrderId::from_parts(generation, slot))
+    }
+
+    /// Takes a resting order out of its book but keeps its slot, and so its id: it is as if it had
+    /// just been allocated. `false` when it does not rest.
+    pub fn withdraw(&mut self, order: OrderId) -> bool {
+        if self.slab.resting(order).is_none() {
+            return false;
+        }
+        self.unlink(order.slot());
+        if let Some(slot) = self.slab.get_mut(order.slot()) {
+            *slot = Slot::blank(LEVEL_RESERVED, NONE, slot.generation);
+        }
+        self.slab.mark(order.slot());
+        true
+    }
+}

@@ -1,0 +1,147 @@
+//! Who owns what: cash, positions, keys.
+//!
+//! **Owns** accounts and the venue's own funds. **Never** knows an order book: open sizes and quote
+//! slots in a [`Holding`] are numbers that `apply` keeps. Cash moves only between the entries of
+//! this module, so that I1 (cash + fees + funds = collateral) holds by construction and
+//! [`Ledger::audit`] can say so.
+
+mod account;
+mod client_ids;
+mod holding;
+
+use alloc::collections::BTreeMap;
+use alloc::vec::Vec;
+
+pub use account::{Account, ProtectionState, Session};
+pub use client_ids::ClientIds;
+pub use holding::{Holding, NO_SLOT};
+
+use crate::limits::ACCOUNTS_MAX;
+use crate::reject::Reject;
+use crate::types::{AccountId, Address, Cash, MarginModel};
+
+/// All accounts, the insurance fund's among them, and the venue's fees.
+#[derive(Clone, Debug, Default)]
+pub struct Ledger {
+    accounts: Vec<Account>,
+    owners: BTreeMap<Address, AccountId>,
+    touched: Vec<AccountId>,
+    /// Fees earned by the venue.
+    pub fees: Cash,
+    /// Collateral the vault holds: all deposits less all withdrawals.
+    pub collateral: Cash,
+}
+
+impl Ledger {
+    /// The account, if it exists.
+    pub fn account(&self, id: AccountId) -> Option<&Account> {
+        self.accounts.get(usize::try_from(id.get()).ok()?)
+    }
+
+    /// The account for changing; its leaf is recomputed at the end of the block.
+    pub fn account_mut(&mut self, id: AccountId) -> Option<&mut Account> {
+        let account = self.accounts.get_mut(usize::try_from(id.get()).ok()?)?;
+        if !account.touched {
+            account.touched = true;
+            self.touched.push(id);
+        }
+        Some(account)
+    }
+
+    /// The account of an owner.
+    pub fn by_owner(&self, owner: &Address) -> Option<AccountId> {
+        self.owners.get(owner).copied()
+    }
+
+    /// All accounts in the order of their ids.
+    pub fn iter(&self) -> impl Iterator<Item = (AccountId, &Account)> {
+        (0u32..).map(AccountId::new).zip(self.accounts.iter())
+    }
+
+    /// How many accounts there are.
+    pub fn len(&self) -> u32 {
+        u32::try_from(self.accounts.len()).unwrap_or(u32::MAX)
+    }
+
+    /// Whether there are none.
+    pub fn is_empty(&self) -> bool {
+        self.accounts.is_empty()
+    }
+
+    /// Opens an account for an owner that has none.
+    ///
+    /// # Errors
+    /// [`Reject::VenueFull`] at `ACCOUNTS_MAX`, [`Reject::BadProposal`] when the owner has one.
+    pub fn open(&mut self, owner: Address, model: MarginModel) -> Result<AccountId, Reject> {
+        if self.len() >= ACCOUNTS_MAX {
+            return Err(Reject::VenueFull);
+        }
+        if self.owners.contains_key(&owner) {
+            return Err(Reject::BadProposal);
+        }
+        let id = AccountId::new(self.len());
+        self.accounts.push(Account::new(owner, model));
+        self.owners.insert(owner, id);
+        let _ = self.account_mut(id);
+        Ok(id)
+    }
+
+    /// Credits collateral that arrived in the vault.
+    ///
+    /// # Errors
+    /// [`Reject::BadProposal`] when the amount is not positive or a total would overflow, and
+    /// [`Reject::UnknownAccount`].
+    pub fn deposit(&mut self, id: AccountId, amount: Cash) -> Result<(), Reject> {
+        let total = self
+            .collateral
+            .checked_add(amount)
+            .ok_or(Reject::BadProposal)?;
+        if amount.get() <= 0 {
+            return Err(Reject::BadProposal);
+        }
+        let account = self.account_mut(id).ok_or(Reject::UnknownAccount)?;
+        account.cash = account
+            .cash
+            .checked_add(amount)
+            .ok_or(Reject::BadProposal)?;
+        self.collateral = total;
+        Ok(())
+    }
+
+    /// Ids touched since the last call, each once, in first-touch order.
+    pub(crate) fn drain_touched(&mut self, out: &mut Vec<AccountId>) {
+        out.clear();
+        for id in self.touched.drain(..) {
+            if let Some(account) = self
+                .accounts
+                .get_mut(usize::try_from(id.get()).unwrap_or(usize::MAX))
+            {
+                account.touched = false;
+            }
+            out.push(id);
+        }
+    }
+
+    /// I1: the difference between what the vault holds and what the ledger says it owes. Always 0.
+    pub fn audit(&self) -> i128 {
+        let cash = self.accounts.iter().fold(0i128, |sum, account| {
+            sum.saturating_add(i128::from(account.cash.get()))
+        });
+        let owed = cash.saturating_add(i128::from(self.fees.get()));
+        i128::from(self.collateral.get()).saturating_sub(owed)
+    }
+
+    pub(crate) fn restore(accounts: Vec<Account>, fees: Cash, collateral: Cash) -> Self {
+        let owners = (0u32..)
+            .zip(&accounts)
+            .map(|(i, a)| (a.owner, AccountId::new(i)))
+            .collect();
+        Self {
+            accounts,
+            owners,
+            touched: Vec::new(),
+            fees,
+            collateral,
+        }
+    }
+}

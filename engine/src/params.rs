@@ -1,0 +1,295 @@
+//! The venue's parameters and its genesis. Data, not code: every figure has a name, a unit and a
+//! default, and all of it is under the state root.
+
+use alloc::string::String;
+use alloc::vec::Vec;
+use borsh::{BorshDeserialize, BorshSerialize};
+
+use crate::risk::{Pm2Parameters, StandardParameters};
+use crate::types::{Address, Cash, ChainId, MarginModel, Price, PublicKey, Qty, TimeMs};
+
+/// How the venue begins.
+#[derive(Clone, Debug, PartialEq, Eq, BorshSerialize, BorshDeserialize)]
+pub struct Genesis {
+    /// Which venue this is; bound into every signature.
+    pub chain: ChainId,
+    /// Time of height 0.
+    pub time: TimeMs,
+    /// Validators' command keys, in the order of their ids.
+    pub validators: Vec<PublicKey>,
+    /// The rules' figures.
+    pub parameters: Parameters,
+    /// Accounts that exist from the start (development venues, migrations).
+    pub accounts: Vec<GenesisAccount>,
+}
+
+/// An account that exists from the start.
+#[derive(Clone, Debug, PartialEq, Eq, BorshSerialize, BorshDeserialize)]
+pub struct GenesisAccount {
+    /// Its owner.
+    pub owner: Address,
+    /// Its collateral; not negative.
+    pub cash: Cash,
+    /// Its margin model.
+    pub model: MarginModel,
+    /// Session keys and when they expire.
+    pub sessions: Vec<(PublicKey, TimeMs)>,
+}
+
+/// Every figure of the venue's rules.
+#[derive(Clone, Debug, PartialEq, Eq, BorshSerialize, BorshDeserialize)]
+pub struct Parameters {
+    /// The underlyings, in the order of their ids.
+    pub underlyings: Vec<UnderlyingParameters>,
+    /// Trading fees.
+    pub fees: FeeSchedule,
+    /// Portfolio margin.
+    pub portfolio_margin: Pm2Parameters,
+    /// Standard margin.
+    pub standard_margin: StandardParameters,
+    /// Index and marks.
+    pub index: IndexParameters,
+    /// Expiry settlement.
+    pub settlement: SettlementParameters,
+    /// Liquidation.
+    pub liquidation: LiquidationParameters,
+    /// The reopening ladder.
+    pub modes: ModeParameters,
+}
+
+/// One underlying's figures.
+#[derive(Clone, Debug, PartialEq, Eq, BorshSerialize, BorshDeserialize)]
+pub struct UnderlyingParameters {
+    /// Its symbol, upper case (`BTC`).
+    pub symbol: String,
+    /// Price step of its options.
+    pub tick: Price,
+    /// Size step of its options.
+    pub lot: Qty,
+    /// Largest order in lots.
+    pub order_lots_max: u32,
+    /// How far a limit price may be from the mark, in millionths of the index price.
+    pub band_ppm: u32,
+    /// How far a market order may trade from the mark, in millionths of the index price.
+    pub market_bound_ppm: u32,
+    /// Weight of each price source; only their proportions matter.
+    pub source_weights: Vec<u32>,
+    /// Volatility of a new expiry's surface before it has quotes, in millionths.
+    pub initial_volatility_ppm: u32,
+    /// Which options the venue lists by itself; `None` lists by proposal only.
+    pub listing: Option<ListingRules>,
+}
+
+/// Which options are listed, rolled by rule at every expiry.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, BorshSerialize, BorshDeserialize)]
+pub struct ListingRules {
+    /// Daily expiries ahead.
+    pub dailies: u8,
+    /// Weekly (Friday) expiries ahead.
+    pub weeklies: u8,
+    /// Monthly (last Friday) expiries ahead.
+    pub monthlies: u8,
+    /// Quarterly (last Friday of March, June, September, December) expiries ahead.
+    pub quarterlies: u8,
+    /// Strikes are listed while a call's delta is within this and one minus this, in millionths.
+    pub delta_min_ppm: u32,
+    /// Strikes each side of the forward at most.
+    pub strikes_per_side_max: u8,
+}
+
+/// Trading fees. The fee is a share of the index price, at most a share of the option's price.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, BorshSerialize, BorshDeserialize)]
+pub struct FeeSchedule {
+    /// Taker's share of the index notional, in millionths.
+    pub taker_ppm: u32,
+    /// Maker's share of the index notional, in millionths.
+    pub maker_ppm: u32,
+    /// Largest share of the premium, in millionths.
+    pub premium_cap_ppm: u32,
+    /// Share of fees that goes to the insurance fund, in millionths.
+    pub insurance_ppm: u32,
+}
+
+/// Index and marks.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, BorshSerialize, BorshDeserialize)]
+pub struct IndexParameters {
+    /// A source older than this is no price.
+    pub source_age_ms_max: u64,
+    /// Each source is clamped to this distance from the median, in millionths.
+    pub clamp_ppm: u32,
+    /// Fewest good sources of a validator's index.
+    pub sources_min: u8,
+    /// Time between two mark ticks of an underlying.
+    pub tick_interval_ms: u64,
+    /// Interest rate used for discounting, in billionths a year.
+    pub rate_ppb: i64,
+    /// Most that a surface moves in one tick, in millionths of volatility.
+    pub volatility_move_ppm_max: u32,
+}
+
+/// Expiry settlement by the mean of samples.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, BorshSerialize, BorshDeserialize)]
+pub struct SettlementParameters {
+    /// Window before expiry.
+    pub window_ms: u64,
+    /// Time between two samples.
+    pub sample_interval_ms: u64,
+    /// Fewest samples, in millionths of a full window's.
+    pub samples_min_ppm: u32,
+    /// Longest deferral; after it the samples there are decide.
+    pub deferral_ms_max: u64,
+}
+
+/// Staged liquidation.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, BorshSerialize, BorshDeserialize)]
+pub struct LiquidationParameters {
+    /// Buffer over maintenance that a liquidation restores, in millionths of (MM − MtM).
+    pub buffer_ppm: u32,
+    /// Auction discount at its start, in millionths.
+    pub discount_start_ppm: u32,
+    /// Discount at the end of the fast phase, in millionths.
+    pub discount_fast_ppm: u32,
+    /// Length of the fast phase.
+    pub fast_ms: u64,
+    /// Length of the slow phase, in which the discount falls to 0.
+    pub slow_ms: u64,
+    /// Length of the insolvent phase, in which the fund pays more and more.
+    pub insolvent_ms: u64,
+    /// No index older than this liquidates.
+    pub index_age_ms_max: u64,
+}
+
+/// The reopening ladder.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, BorshSerialize, BorshDeserialize)]
+pub struct ModeParameters {
+    /// A longer gap between two blocks halts the venue.
+    pub block_gap_ms_max: u64,
+    /// How long sources must agree.
+    pub agreement_ms: u64,
+    /// Within what distance they agree, in millionths.
+    pub agreement_ppm: u32,
+    /// Fewest sources that must agree.
+    pub agreement_sources_min: u8,
+    /// Length of CANCEL_ONLY.
+    pub cancel_only_ms: u64,
+    /// Length of POST_ONLY.
+    pub post_only_ms: u64,
+}
+
+impl Default for FeeSchedule {
+    fn default() -> Self {
+        Self {
+            taker_ppm: 300,
+            maker_ppm: 300,
+            premium_cap_ppm: 125_000,
+            insurance_ppm: 250_000,
+        }
+    }
+}
+
+impl Default for IndexParameters {
+    fn default() -> Self {
+        Self {
+            source_age_ms_max: 180_000,
+            clamp_ppm: 5_000,
+            sources_min: 3,
+            tick_interval_ms: 1_000,
+            rate_ppb: 0,
+            volatility_move_ppm_max: 50_000,
+        }
+    }
+}
+
+impl Default for SettlementParameters {
+    fn default() -> Self {
+        Self {
+            window_ms: 1_800_000,
+            sample_interval_ms: 6_000,
+            samples_min_ppm: 800_000,
+            deferral_ms_max: 14_400_000,
+        }
+    }
+}
+
+impl Default for LiquidationParameters {
+    fn default() -> Self {
+        Self {
+            buffer_ppm: 200_000,
+            discount_start_ppm: 950_000,
+            discount_fast_ppm: 700_000,
+            fast_ms: 900_000,
+            slow_ms: 43_200_000,
+            insolvent_ms: 3_600_000,
+            index_age_ms_max: 180_000,
+        }
+    }
+}
+
+impl Default for ModeParameters {
+    fn default() -> Self {
+        Self {
+            block_gap_ms_max: 60_000,
+            agreement_ms: 30_000,
+            agreement_ppm: 5_000,
+            agreement_sources_min: 5,
+            cancel_only_ms: 300_000,
+            post_only_ms: 60_000,
+        }
+    }
+}
+
+impl Default for ListingRules {
+    fn default() -> Self {
+        Self {
+            dailies: 2,
+            weeklies: 3,
+            monthlies: 2,
+            quarterlies: 3,
+            delta_min_ppm: 20_000,
+            strikes_per_side_max: 12,
+        }
+    }
+}
+
+impl UnderlyingParameters {
+    /// BTC as the venue lists it by default.
+    pub fn btc() -> Self {
+        Self {
+            symbol: String::from("BTC"),
+            tick: Price::new(1_000_000),
+            lot: Qty::new(1_000_000),
+            order_lots_max: 100_000,
+            band_ppm: 200_000,
+            market_bound_ppm: 20_000,
+            source_weights: alloc::vec![1; 5],
+            initial_volatility_ppm: 550_000,
+            listing: Some(ListingRules::default()),
+        }
+    }
+
+    /// ETH as the venue lists it by default.
+    pub fn eth() -> Self {
+        Self {
+            symbol: String::from("ETH"),
+            tick: Price::new(100_000),
+            lot: Qty::new(10_000_000),
+            initial_volatility_ppm: 700_000,
+            ..Self::btc()
+        }
+    }
+}
+
+impl Default for Parameters {
+    fn default() -> Self {
+        Self {
+            underlyings: alloc::vec![UnderlyingParameters::btc(), UnderlyingParameters::eth()],
+            fees: FeeSchedule::default(),
+            portfolio_margin: Pm2Parameters::default(),
+            standard_margin: StandardParameters::default(),
+            index: IndexParameters::default(),
+            settlement: SettlementParameters::default(),
+            liquidation: LiquidationParameters::default(),
+            modes: ModeParameters::default(),
+        }
+    }
+}
