@@ -140,7 +140,12 @@ impl Feed {
             report,
         };
         let signature = self.key.sign(&payload.message(&self.chain)).to_bytes();
-        Command::Validator(ValidatorCommand { payload, signature })
+        let key = self.public();
+        Command::Validator(ValidatorCommand {
+            payload,
+            key,
+            signature,
+        })
     }
 }
 

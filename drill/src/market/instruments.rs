@@ -44,6 +44,8 @@ impl Listed {
 pub struct Instruments {
     steps: Vec<(Price, Qty)>,
     live: BTreeMap<InstrumentId, Listed>,
+    /// Listed after the last mark tick of their underlying: orders there would be refused.
+    unmarked: BTreeSet<InstrumentId>,
 }
 
 impl Instruments {
@@ -52,18 +54,38 @@ impl Instruments {
         Self {
             steps,
             live: BTreeMap::new(),
+            unmarked: BTreeSet::new(),
         }
     }
 
     /// Learns from an event.
     pub fn on_event(&mut self, event: &Event) {
         match event {
-            Event::InstrumentListed { instrument, terms } => self.list(*instrument, *terms),
+            Event::InstrumentListed { instrument, terms } => {
+                self.list(*instrument, *terms);
+                self.unmarked.insert(*instrument);
+            }
             Event::InstrumentSettled { instrument, .. } => {
                 self.live.remove(instrument);
+                self.unmarked.remove(instrument);
             }
+            Event::MarksUpdated { underlying, .. } => self.marked(*underlying),
             _ => {}
         }
+    }
+
+    fn marked(&mut self, underlying: UnderlyingId) {
+        let of = |id: &InstrumentId| self.live.get(id).map(|listed| listed.terms.underlying);
+        self.unmarked.retain(|id| of(id) != Some(underlying));
+    }
+
+    /// Those that have a mark and have not expired by `now`, by id.
+    pub fn tradable(&self, now: TimeMs) -> impl Iterator<Item = &Listed> {
+        let marked = self
+            .live
+            .values()
+            .filter(|listed| !self.unmarked.contains(&listed.id));
+        marked.filter(move |listed| listed.terms.expiry > now)
     }
 
     /// Adds an instrument that is known from elsewhere. One on an unknown underlying is passed over.

@@ -4,6 +4,7 @@
 //! has to be learnt from answers and a plan can be signed ahead, on every core.
 
 use std::collections::VecDeque;
+use std::ops::Range;
 
 use lifeboat_engine::Command;
 use lifeboat_engine::command::{
@@ -61,8 +62,10 @@ pub struct LoadPlan {
     traders: Vec<Trader>,
     quoters: Vec<Participant>,
     dice: Dice,
+    /// Stretches of targets that one mass quote covers: one underlying, ascending ids.
+    runs: Vec<Range<usize>>,
     next_quoter: usize,
-    next_target: usize,
+    next_run: usize,
 }
 
 struct Trader {
@@ -73,7 +76,9 @@ struct Trader {
 
 impl LoadPlan {
     /// A plan over `targets`: instruments and their fair values in USDC. Without any it is empty.
-    pub fn new(settings: LoadSettings, targets: Vec<(Listed, f64)>) -> Self {
+    pub fn new(settings: LoadSettings, mut targets: Vec<(Listed, f64)>) -> Self {
+        targets.sort_by_key(|(listed, _)| (listed.terms.underlying, listed.id));
+        let runs = runs(&targets, (settings.levels_per_quote / 2).max(1));
         let participant = |n: u32| {
             let account = AccountId::new(settings.first_account.get() + n);
             Participant::development(settings.seed, account, settings.chain)
@@ -86,11 +91,12 @@ impl LoadPlan {
         let quoters = settings.traders..settings.traders + settings.quoters;
         Self {
             targets,
+            runs,
             traders: (0..settings.traders).map(trader).collect(),
             quoters: quoters.map(participant).collect(),
             dice: Dice::new(settings.seed),
             next_quoter: 0,
-            next_target: 0,
+            next_run: 0,
             settings,
         }
     }
@@ -171,26 +177,22 @@ impl LoadPlan {
         })
     }
 
-    /// The next quoter's next run of instruments, all of one underlying.
+    /// The next quoter's next run of instruments.
     fn mass_quote(&mut self) -> Option<Command> {
-        let underlying = self
-            .targets
-            .get(self.next_target % self.targets.len().max(1))?
-            .0
-            .terms
-            .underlying;
-        let mut entries = Vec::new();
-        while entries.len() < (self.settings.levels_per_quote / 2).min(self.targets.len()) {
-            let (listed, fair) = *self.targets.get(self.next_target % self.targets.len())?;
-            if listed.terms.underlying != underlying {
-                break;
-            }
-            self.next_target += 1;
-            entries.push(self.entry(&listed, fair));
+        let run = self
+            .runs
+            .get(self.next_run % self.runs.len().max(1))?
+            .clone();
+        let who = self.next_quoter % self.quoters.len().max(1);
+        self.next_quoter += 1;
+        if self.next_quoter.is_multiple_of(self.quoters.len().max(1)) {
+            self.next_run += 1;
         }
-        self.next_target %= self.targets.len();
-        let who = self.next_quoter;
-        self.next_quoter = (who + 1) % self.quoters.len().max(1);
+        let entries = self.targets.get(run)?.to_vec();
+        let entries = entries
+            .iter()
+            .map(|(listed, fair)| self.entry(listed, *fair))
+            .collect();
         let quote = MassQuote {
             entries,
             recovery: RecoveryPolicy::Cancel,
@@ -214,6 +216,21 @@ impl LoadPlan {
             ask: side(Side::Sell),
         }
     }
+}
+
+fn runs(targets: &[(Listed, f64)], length: usize) -> Vec<Range<usize>> {
+    let mut runs = Vec::new();
+    let mut start = 0;
+    for same in targets.chunk_by(|a, b| a.0.terms.underlying == b.0.terms.underlying) {
+        let end = start + same.len();
+        runs.extend(
+            (start..end)
+                .step_by(length)
+                .map(|at| at..(at + length).min(end)),
+        );
+        start = end;
+    }
+    runs
 }
 
 impl Trader {
@@ -309,6 +326,11 @@ mod tests {
                 let (bid, ask) = (entry.bid.map(|b| b.price), entry.ask.map(|a| a.price));
                 assert!(bid < ask, "{entry:?}");
             }
+            assert!(
+                quote
+                    .entries
+                    .is_sorted_by(|a, b| a.instrument < b.instrument)
+            );
             let sides = quote
                 .entries
                 .iter()

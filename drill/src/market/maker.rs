@@ -4,7 +4,9 @@ use std::collections::BTreeMap;
 
 use lifeboat_engine::command::{Action, MassQuote, QuoteEntry, QuoteSide};
 use lifeboat_engine::event::Trade;
-use lifeboat_engine::types::{InstrumentId, Qty, RecoveryPolicy, Side, TimeMs, UnderlyingId};
+use lifeboat_engine::types::{
+    AccountId, InstrumentId, Qty, RecoveryPolicy, Side, TimeMs, UnderlyingId,
+};
 use lifeboat_engine::{Command, Event};
 
 use super::instruments::{Instruments, Listed};
@@ -76,6 +78,16 @@ impl Maker {
         &mut self.participant
     }
 
+    /// Whose quotes these are.
+    pub const fn account(&self) -> AccountId {
+        self.participant.account()
+    }
+
+    /// What it holds from before.
+    pub fn holds(&mut self, instrument: InstrumentId, qty: Qty) {
+        self.inventory.insert(instrument, qty.get());
+    }
+
     /// Learns its fills, and forgets what settled. After a protection trip or a cancel-all by the
     /// venue it quotes everything anew.
     pub fn on_event(&mut self, event: &Event) {
@@ -110,10 +122,7 @@ impl Maker {
     ) -> Vec<Command> {
         self.quoted.retain(|(_, expiry), _| *expiry > now);
         let mut by_expiry: BTreeMap<(UnderlyingId, TimeMs), Vec<Listed>> = BTreeMap::new();
-        for listed in instruments
-            .iter()
-            .filter(|listed| listed.terms.expiry > now)
-        {
+        for listed in instruments.tradable(now) {
             let place = (listed.terms.underlying, listed.terms.expiry);
             by_expiry.entry(place).or_default().push(*listed);
         }

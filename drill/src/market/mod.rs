@@ -9,12 +9,14 @@
 
 mod black76;
 mod calendar;
+mod cast;
 mod dice;
 mod feed;
 mod instruments;
 mod load;
 mod maker;
 mod outlook;
+mod pace;
 mod participant;
 mod recording;
 mod replay;
@@ -23,12 +25,14 @@ mod simulation;
 mod taker;
 
 pub use black76::{Valuation, value};
+pub use cast::Cast;
 pub use dice::Dice;
 pub use feed::{Feed, FeedSettings};
 pub use instruments::{Instruments, Listed};
 pub use load::{LoadPlan, LoadSettings};
 pub use maker::{Maker, MakerSettings};
 pub use outlook::{Outlook, YEAR_MS};
+pub use pace::for_pace;
 pub use participant::Participant;
 pub use recording::{RecordedChain, RecordedOption, Recording, RecordingError};
 pub use replay::ReplayOutlook;

@@ -1,6 +1,6 @@
 //! The whole market in one place: an outlook, its makers and takers, stepped by block time.
 
-use lifeboat_engine::command::OptionTerms;
+use lifeboat_engine::command::{Action, CancelScope, OptionTerms};
 use lifeboat_engine::types::{AccountId, ChainId, InstrumentId, Price, PublicKey, Qty, TimeMs};
 use lifeboat_engine::{Command, Event};
 
@@ -75,10 +75,25 @@ impl Simulation {
             .collect()
     }
 
-    /// Goes on where an earlier process stopped: nonces move past what it used.
-    pub fn resume(&mut self, now: TimeMs) {
+    /// Goes on where an earlier process stopped: nonces move past what it used, and takers cancel
+    /// the orders that they do not remember.
+    pub fn resume(&mut self, now: TimeMs) -> Vec<Command> {
         self.participants()
             .for_each(|participant| participant.resume(now));
+        let cancel_all = |taker: &mut Taker| {
+            taker
+                .participant()
+                .sign(Action::CancelAll(CancelScope::Account))
+        };
+        self.takers.iter_mut().map(cancel_all).collect()
+    }
+
+    /// What an account holds from before; makers lean against it.
+    pub fn holds(&mut self, account: AccountId, instrument: InstrumentId, qty: Qty) {
+        let mut makers = self.makers.iter_mut();
+        if let Some(maker) = makers.find(|maker| maker.account() == account) {
+            maker.holds(instrument, qty);
+        }
     }
 
     /// An instrument that was listed before the first event this market is given.

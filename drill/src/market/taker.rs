@@ -44,6 +44,7 @@ struct Resting {
     side: Side,
     price: Price,
     qty: Qty,
+    filled: Qty,
 }
 
 /// One taker.
@@ -85,6 +86,7 @@ impl Taker {
                     side,
                     price: placed.price,
                     qty: placed.qty,
+                    filled: Qty::ZERO,
                 };
                 self.resting.insert(placed.order, resting);
             }
@@ -102,23 +104,21 @@ impl Taker {
             Event::OrderCancelled { order, .. } => {
                 self.resting.remove(order);
             }
-            Event::Traded(trade) if trade.maker_filled => {
-                self.resting.remove(&trade.maker_order);
-            }
-            Event::Traded(trade) if mine(&trade.taker) => {
-                self.on_taken(trade.taker_order, trade.qty)
+            Event::Traded(trade) => {
+                self.on_fill(trade.maker_order, trade.qty);
+                self.on_fill(trade.taker_order, trade.qty);
             }
             _ => {}
         }
     }
 
-    /// A taker's own order that trades whole leaves no other trace than its fills.
-    fn on_taken(&mut self, order: OrderId, qty: Qty) {
+    /// An order that trades whole leaves no other trace than its fills.
+    fn on_fill(&mut self, order: OrderId, qty: Qty) {
         let Some(resting) = self.resting.get_mut(&order) else {
             return;
         };
-        resting.qty = resting.qty.checked_sub(qty).unwrap_or_default();
-        if resting.qty.is_zero() {
+        resting.filled = Qty::new(resting.filled.get() + qty.get());
+        if resting.filled >= resting.qty {
             self.resting.remove(&order);
         }
     }
@@ -159,13 +159,13 @@ impl Taker {
             .map(|(order, _)| Action::CancelOrder(OrderRef::Id(order)))
     }
 
-    /// One tick further away, half the size: both kinds of amendment come up.
+    /// Half of what is left, sometimes one tick further away: both kinds of amendment come up.
     fn amend(&mut self, instruments: &Instruments) -> Option<Action> {
         let (order, resting) = self.any_resting()?;
         let listed = instruments.get(resting.instrument)?;
-        let shrunk = listed.lots(1).max(Qty::new(
-            resting.qty.get() / 2 / listed.lot.get() * listed.lot.get(),
-        ));
+        let left = resting.qty.get() - resting.filled.get();
+        let shrunk = (left / 2 / listed.lot.get()).max(1) * listed.lot.get();
+        let qty = Qty::new(resting.filled.get() + shrunk);
         let away = Price::new(resting.price.get() - resting.side.sign() * listed.tick.get());
         let price = if self.dice.chance(0.5) && away.get() > 0 {
             away
@@ -175,7 +175,7 @@ impl Taker {
         let order = OrderRef::Id(order);
         Some(Action::AmendOrder(AmendOrder {
             order,
-            qty: shrunk,
+            qty,
             price,
             post_only: PostOnly::Slide,
         }))
@@ -217,9 +217,10 @@ impl Taker {
         instruments: &Instruments,
         now: TimeMs,
     ) -> Option<(Listed, f64)> {
+        let count = instruments.tradable(now).count();
         for _ in 0..8 {
-            let at = self.dice.below(instruments.len());
-            let listed = *instruments.iter().nth(at)?;
+            let at = self.dice.below(count);
+            let listed = *instruments.tradable(now).nth(at)?;
             let Some(value) = outlook.value(&listed.terms, now) else {
                 continue;
             };

@@ -11,6 +11,10 @@ use lifeboat_engine::event::Trade;
 use lifeboat_engine::types::{AccountId, Cash, InstrumentId, Mode, OrderId, Price, Qty, Side};
 use thiserror::Error;
 
+/// The insurance fund's account: the first.
+const INSURANCE_FUND: AccountId = AccountId::new(0);
+const PPM: i128 = 1_000_000;
+
 /// A rule that the stream breaks.
 #[derive(Clone, Debug, PartialEq, Eq, Error)]
 #[error("{invariant} broken at event {event}: {what}")]
@@ -32,10 +36,8 @@ pub struct LedgerState {
     pub positions: BTreeMap<(InstrumentId, AccountId), Qty>,
     /// Open orders and quotes of every account that has some.
     pub open_orders: BTreeMap<AccountId, u32>,
-    /// Fees the venue keeps.
+    /// Fees the venue keeps; the insurance fund's share is that account's cash.
     pub fees: Cash,
-    /// The insurance fund.
-    pub fund: Cash,
 }
 
 #[derive(Clone, Copy, Debug)]
@@ -45,6 +47,7 @@ struct OpenOrder {
     side: Side,
     price: Price,
     open: i64,
+    filled: i64,
 }
 
 /// The auditor. See the module's head.
@@ -54,21 +57,22 @@ pub struct LedgerAuditor {
     last_trade: u64,
     mode: Mode,
     deposited: i128,
-    /// Fees and the insurance fund together: what accounts paid and did not get.
+    /// Fees and the insurance fund's cash together: what accounts paid and did not get.
     venue: i128,
+    /// Size step of each underlying's instruments, by underlying id.
+    lots: Vec<Qty>,
+    lot: BTreeMap<InstrumentId, i128>,
     cash: BTreeMap<AccountId, i128>,
     positions: BTreeMap<InstrumentId, BTreeMap<AccountId, i128>>,
     orders: BTreeMap<OrderId, OpenOrder>,
-    /// Accounts whose positions moved in a liquidation: events name the share that moved, not each
-    /// position, so these are held to sums only.
-    by_sum_only: BTreeSet<AccountId>,
     settling: BTreeMap<InstrumentId, i128>,
     checks: BTreeMap<&'static str, u64>,
 }
 
 impl LedgerAuditor {
-    /// Books that begin with the genesis accounts' cash.
-    pub fn new(genesis: &[(AccountId, Cash)]) -> Self {
+    /// Books that begin with the genesis accounts' cash. `lots` are the size steps of the
+    /// underlyings, in the order of their ids.
+    pub fn new(genesis: &[(AccountId, Cash)], lots: Vec<Qty>) -> Self {
         let raw = |(account, cash): &(AccountId, Cash)| (*account, i128::from(cash.get()));
         let cash: BTreeMap<_, _> = genesis.iter().map(raw).collect();
         Self {
@@ -77,10 +81,11 @@ impl LedgerAuditor {
             mode: Mode::Open,
             deposited: cash.values().sum(),
             venue: 0,
+            lots,
+            lot: BTreeMap::new(),
             cash,
             positions: BTreeMap::new(),
             orders: BTreeMap::new(),
-            by_sum_only: BTreeSet::new(),
             settling: BTreeMap::new(),
             checks: BTreeMap::new(),
         }
@@ -118,12 +123,11 @@ impl LedgerAuditor {
             .values()
             .map(|cash| i128::from(cash.get()))
             .sum();
-        let venue = i128::from(engine.fees.get()) + i128::from(engine.fund.get());
-        let deposited = self.deposited;
-        self.check("I1", cash + venue == deposited, || {
-            format!("accounts {cash} + venue {venue}, deposited {deposited}")
+        let (fees, deposited) = (i128::from(engine.fees.get()), self.deposited);
+        self.check("I1", cash + fees == deposited, || {
+            format!("accounts {cash} + fees {fees}, deposited {deposited}")
         })?;
-        for (account, theirs) in &engine.cash {
+        for (account, theirs) in engine.cash.iter().filter(|(id, _)| **id != INSURANCE_FUND) {
             let mine = self.cash.get(account).copied().unwrap_or_default();
             let same = mine == i128::from(theirs.get());
             self.check("cash", same, || {
@@ -140,7 +144,7 @@ impl LedgerAuditor {
             let qty = i128::from(qty.get());
             *theirs.entry(*instrument).or_default() += qty;
             let mine = self.position(*instrument, *account);
-            let same = mine == qty || self.by_sum_only.contains(account);
+            let same = mine == qty;
             let what = || format!("account {account} in {instrument}: {mine}, engine {qty}");
             self.check("positions", same, what)?;
         }
@@ -154,7 +158,6 @@ impl LedgerAuditor {
                 .filter(|(_, qty)| **qty != 0)
                 .map(|(account, _)| (*instrument, *account))
         });
-        let missing = missing.filter(|(_, account)| !self.by_sum_only.contains(account));
         let missing = missing
             .into_iter()
             .find(|place| !engine.positions.contains_key(place));
@@ -228,6 +231,7 @@ impl LedgerAuditor {
                     side,
                     price,
                     open,
+                    filled: 0,
                 };
                 return self.open(placed.order, order, false);
             }
@@ -246,6 +250,7 @@ impl LedgerAuditor {
                     side: *side,
                     price: *price,
                     open,
+                    filled: 0,
                 };
                 return self.open(*order, quote, true);
             }
@@ -274,23 +279,25 @@ impl LedgerAuditor {
             } => {
                 return self.settle(*account, *instrument, *position, *cash);
             }
+            Event::InstrumentListed { instrument, terms } => {
+                let lot = self.lots.get(usize::from(terms.underlying.get()));
+                self.lot
+                    .insert(*instrument, lot.map_or(1, |lot| lot.get().into()));
+            }
             Event::LiquidationSold {
                 account,
                 buyer,
+                part_ppm,
                 price,
-                ..
             } => {
-                self.pay(*account, price.get().into());
-                self.pay(*buyer, -i128::from(price.get()));
-                self.by_sum_only.extend([*account, *buyer]);
+                self.move_part(*account, *buyer, i128::from(*part_ppm));
+                // Under zero it is the fund that pays the buyer.
+                let price = i128::from(price.get());
+                self.pay(*buyer, -price);
+                self.pay(if price < 0 { INSURANCE_FUND } else { *account }, price);
             }
-            Event::LiquidationToFund {
-                account,
-                paid_by_fund,
-            } => {
-                self.pay(*account, paid_by_fund.get().into());
-                self.venue -= i128::from(paid_by_fund.get());
-                self.by_sum_only.insert(*account);
+            Event::LiquidationToFund { account, .. } => {
+                self.move_part(*account, INSURANCE_FUND, PPM);
             }
             Event::ModeChanged { to, .. } => self.mode = *to,
             _ => {}
@@ -299,7 +306,26 @@ impl LedgerAuditor {
     }
 
     fn pay(&mut self, account: AccountId, amount: i128) {
+        if account == INSURANCE_FUND {
+            self.venue += amount;
+            return;
+        }
         *self.cash.entry(account).or_default() += amount;
+    }
+
+    /// Moves a share of every position, in whole lots, and of the cash, each rounded down.
+    fn move_part(&mut self, from: AccountId, to: AccountId, part_ppm: i128) {
+        for (instrument, held) in &mut self.positions {
+            let lot = self.lot.get(instrument).copied().unwrap_or(1);
+            let lots = held.get(&from).copied().unwrap_or_default() / lot;
+            let moved = (lots * part_ppm).div_euclid(PPM) * lot;
+            *held.entry(from).or_default() -= moved;
+            *held.entry(to).or_default() += moved;
+        }
+        let cash = self.cash.get(&from).copied().unwrap_or_default();
+        let moved = (cash * part_ppm).div_euclid(PPM);
+        self.pay(from, -moved);
+        self.pay(to, moved);
     }
 
     /// A quote that keeps its id is the same quote with another size; any other id is new.
@@ -317,7 +343,7 @@ impl LedgerAuditor {
 
     fn amend(&mut self, id: OrderId, price: Price, qty: Qty) -> Result<(), Finding> {
         let known = self.orders.get_mut(&id).map(|order| {
-            (order.price, order.open) = (price, qty.get());
+            (order.price, order.open) = (price, qty.get() - order.filled);
         });
         self.check("I4", known.is_some(), || {
             format!("order {id} amended, but not open")
@@ -384,7 +410,10 @@ impl LedgerAuditor {
             })?;
         }
         match self.orders.get_mut(&id) {
-            Some(order) if left > 0 => order.open = left,
+            Some(order) if left > 0 => {
+                order.open = left;
+                order.filled += trade.qty.get();
+            }
             _ => drop(self.orders.remove(&id)),
         }
         Ok(())
@@ -417,7 +446,7 @@ impl LedgerAuditor {
         cash: Cash,
     ) -> Result<(), Finding> {
         let mine = self.position(instrument, account);
-        let same = mine == i128::from(position.get()) || self.by_sum_only.contains(&account);
+        let same = mine == i128::from(position.get());
         let what = || format!("account {account} settles {position} of {instrument}, held {mine}");
         self.check("positions", same, what)?;
         self.pay(account, cash.get().into());
