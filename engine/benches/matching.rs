@@ -209,19 +209,16 @@ impl Venue {
         black_box(&self.touched);
     }
 
+    /// Every command has a target; the oldest order stands in where there is none, which costs less
+    /// than a branch that the processor cannot foresee.
     fn hint(&self, commands: &[Command], at: usize) {
         if let Some(command) = commands.get(at + AHEAD.0) {
-            match command.kind {
-                Kind::Cancel | Kind::Replace => self.books.prefetch_order(command.target),
-                Kind::Add | Kind::Take => {}
-            }
             let book = InstrumentId::new(u32::from(command.book));
+            self.books.prefetch_order(command.target);
             self.books.prefetch_side(book, command.side);
         }
         if let Some(command) = commands.get(at + AHEAD.1) {
-            if matches!(command.kind, Kind::Cancel | Kind::Replace) {
-                self.books.prefetch_queue(command.target);
-            }
+            self.books.prefetch_queue(command.target);
         }
     }
 }

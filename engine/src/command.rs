@@ -4,7 +4,10 @@
 //! signature (`auth` does) or looks at state.
 
 use alloc::vec::Vec;
+use borsh::io::{Error, ErrorKind, Read, Result as IoResult};
 use borsh::{BorshDeserialize, BorshSerialize};
+
+use crate::limits::{FORWARDS_MAX, LABEL_BYTES_MAX, QUOTES_PER_COMMAND_MAX, SOURCES_MAX};
 
 use crate::types::Cash;
 use crate::types::{
@@ -130,6 +133,7 @@ pub struct PlaceOrder {
     /// the first order's id and changes nothing.
     pub client_id: ClientOrderId,
     /// Free text of at most `LABEL_BYTES_MAX` bytes, echoed in events.
+    #[borsh(deserialize_with = "bounded::<_, _, LABEL_BYTES_MAX>")]
     pub label: Vec<u8>,
 }
 
@@ -182,6 +186,7 @@ pub enum CancelScope {
 #[derive(Clone, Debug, PartialEq, Eq, BorshSerialize, BorshDeserialize)]
 pub struct MassQuote {
     /// Strictly ascending by instrument, at most `QUOTES_PER_COMMAND_MAX`.
+    #[borsh(deserialize_with = "bounded::<_, _, QUOTES_PER_COMMAND_MAX>")]
     pub entries: Vec<QuoteEntry>,
     /// What happens to the quotes after an outage.
     pub recovery: RecoveryPolicy,
@@ -264,8 +269,10 @@ pub struct Observation {
     /// When the validator looked. Not later than the block that carries it, else refused.
     pub observed_at: TimeMs,
     /// One price per configured source; `None` is "no price". At most `SOURCES_MAX`.
+    #[borsh(deserialize_with = "bounded::<_, _, SOURCES_MAX>")]
     pub sources: Vec<Option<SourcePrice>>,
     /// Forward prices by expiry, ascending; empty leaves the forwards as they were.
+    #[borsh(deserialize_with = "bounded::<_, _, FORWARDS_MAX>")]
     pub forwards: Vec<ForwardPrice>,
 }
 
@@ -322,6 +329,19 @@ pub struct OptionTerms {
     pub strike: Price,
     /// Call or put.
     pub kind: OptionKind,
+}
+
+/// Reads a list of at most `MAX` entries. A longer stated length is refused before anything is
+/// allocated for it.
+fn bounded<T: BorshDeserialize, R: Read, const MAX: usize>(reader: &mut R) -> IoResult<Vec<T>> {
+    let count = usize::try_from(u32::deserialize_reader(reader)?).unwrap_or(usize::MAX);
+    if count > MAX {
+        return Err(Error::new(
+            ErrorKind::InvalidData,
+            "a list is longer than its bound",
+        ));
+    }
+    (0..count).map(|_| T::deserialize_reader(reader)).collect()
 }
 
 /// Domain of session signatures.

@@ -36,6 +36,8 @@ pub const POSITION_LOTS_MAX: i64 = 1 << 31;
 pub const LABEL_BYTES_MAX: usize = 64;
 /// Price sources of one underlying.
 pub const SOURCES_MAX: usize = 16;
+/// Forward prices in one observation.
+pub const FORWARDS_MAX: usize = 64;
 /// Commands on the quarantine list.
 pub const QUARANTINE_MAX: usize = 64;
 /// Client order ids that an account's idempotency window remembers after the order ended.

@@ -6,6 +6,8 @@
 
 mod book;
 mod ledger;
+mod margin;
 
 pub use book::SlowBooks;
 pub use ledger::{Finding, LedgerAuditor, LedgerState};
+pub use margin::{SlowMargin, SlowResult};

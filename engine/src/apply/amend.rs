@@ -3,6 +3,7 @@
 use alloc::vec::Vec;
 
 use super::Engine;
+use super::margin::OpenLots;
 use super::place::Ticket;
 use crate::book::Resting;
 use crate::command::AmendOrder;
@@ -138,12 +139,7 @@ impl Engine {
         }
         self.orders.detach(id, entry);
         let lots = i64::from(resting.lots.get());
-        self.margin_open_changed(
-            resting.owner,
-            resting.book,
-            resting.side,
-            lots.saturating_neg(),
-        );
+        self.margin_open_changed(&OpenLots::of(resting), lots.saturating_neg());
     }
 
     fn announce_amend(

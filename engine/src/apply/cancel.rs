@@ -4,6 +4,7 @@
 use alloc::vec::Vec;
 
 use super::Engine;
+use super::margin::OpenLots;
 use crate::book::Resting;
 use crate::command::{CancelScope, OrderRef};
 use crate::event::{CancelReason, Event};
@@ -129,12 +130,7 @@ impl Engine {
         if reason != CancelReason::Requoted {
             entry.forget_if_empty(order.book);
         }
-        self.margin_open_changed(
-            order.owner,
-            order.book,
-            order.side,
-            -i64::from(order.lots.get()),
-        );
+        self.margin_open_changed(&OpenLots::of(order), -i64::from(order.lots.get()));
         let lot = self
             .instruments
             .get(order.book)

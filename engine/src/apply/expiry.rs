@@ -111,6 +111,7 @@ impl Engine {
         }
         self.instruments.retire(underlying, expiry);
         self.samples.remove(&(underlying, expiry));
+        self.surfaces.remove(&(underlying, expiry));
         self.margin_reset(underlying);
     }
 

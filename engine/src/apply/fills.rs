@@ -3,6 +3,7 @@
 use alloc::vec::Vec;
 use core::ops::ControlFlow;
 
+use super::margin::OpenLots;
 use super::place::Ticket;
 use super::{Engine, INSURANCE_FUND};
 use crate::book::{Fill, MatchStop, Resting, Taken, Taker};
@@ -25,11 +26,13 @@ pub(super) struct Scratch {
     pub orders: Vec<OrderId>,
 }
 
-/// Fees of one instrument at the current index, for one lot.
+/// Figures of one instrument at the last tick, for one lot.
 #[derive(Clone, Copy, Debug, Default)]
 pub(super) struct FeeRow {
     pub taker_per_lot: i64,
     pub maker_per_lot: i64,
+    /// Value of one lot at the mark, rounded down.
+    pub mark_per_lot: i64,
 }
 
 impl Engine {
@@ -88,20 +91,13 @@ impl Engine {
         let Some(instrument) = self.instruments.get(ticket.instrument).copied() else {
             return;
         };
-        let mut traded = false;
         for step in taken {
             match step {
-                Taken::Fill(fill) => {
-                    self.settle_fill(id, ticket, &instrument, fill, events);
-                    traded = true;
-                }
+                Taken::Fill(fill) => self.settle_fill(id, ticket, &instrument, fill, events),
                 Taken::SelfTradeCancelled(order) => {
                     self.forget_resting(order, CancelReason::SelfTrade, events);
                 }
             }
-        }
-        if traded {
-            self.margin_positions_changed(ticket.account, ticket.instrument);
         }
     }
 
@@ -139,13 +135,13 @@ impl Engine {
         );
         self.collect_fees(taker_fee, maker_fee);
         self.close_open(fill, instrument.id, maker_side);
-        self.margin_positions_changed(fill.maker_owner, instrument.id);
-        self.margin_open_changed(
-            fill.maker_owner,
-            instrument.id,
-            maker_side,
-            -i64::from(fill.lots.get()),
-        );
+        let open = OpenLots {
+            account: fill.maker_owner,
+            instrument: instrument.id,
+            side: maker_side,
+            price: fill.price,
+        };
+        self.margin_open_changed(&open, -i64::from(fill.lots.get()));
         if fill.maker_flags & flags::PROTECTED != 0 {
             self.count_protected(fill.maker_owner, instrument, maker_side, fill.lots);
         }
@@ -200,7 +196,9 @@ impl Engine {
         };
         let before = holding.position;
         holding.trade(signed, Cash::new(paid));
-        self.count_open_interest(instrument.id, before, before.saturating_add(signed));
+        let after = before.saturating_add(signed);
+        self.margin_position_changed(account, instrument.id, before, after);
+        self.count_open_interest(instrument.id, before, after);
     }
 
     /// Open interest counts the long side.
@@ -288,7 +286,7 @@ impl Engine {
             let open = holding.open_mut(order.side);
             *open = open.saturating_sub(cut);
         }
-        self.margin_open_changed(order.owner, order.book, order.side, -i64::from(cut));
+        self.margin_open_changed(&OpenLots::of(order), -i64::from(cut));
     }
 
     /// Premium at a price, for margin checks.

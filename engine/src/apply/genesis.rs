@@ -82,6 +82,7 @@ impl Engine {
             orders: OrderTable::default(),
             feeds: vec![IndexFeed::default(); parameters.underlyings.len()],
             samples: BTreeMap::new(),
+            surfaces: BTreeMap::new(),
             validator_nonces: vec![NonceWindow::new(); genesis.validators.len()],
             attestations: Attestations::default(),
             quarantined: Vec::new(),

@@ -8,18 +8,19 @@ use alloc::vec::Vec;
 use super::Engine;
 use super::fills::FeeRow;
 use super::place::Ticket;
-use crate::book::Resting;
-use crate::instrument::Instrument;
+use crate::book::{Books, Resting};
+use crate::instrument::{Instrument, Instruments};
 use crate::ledger::{self, Account};
+use crate::orders::OrderTable;
 use crate::params::Parameters;
 use crate::reject::Reject;
 use crate::risk::{
-    ExpiryState, Holding, InstrumentKind, InstrumentTerms, Margin, Ratio, RiskBook, RiskError,
-    UnderlyingState, VolMark,
+    AccountCheck, ExpiryState, Holding, InstrumentKind, InstrumentTerms, Margin, OpenChange,
+    OrderCheck, PositionChange, Ratio, RiskBook, RiskError, UnderlyingState, VolMark,
 };
 use crate::types::{
-    AccountId, Cash, InstrumentId, MarginModel, Price, Rounding, Side, TimeMs, UnderlyingId,
-    mul_div,
+    AccountId, Cash, InstrumentId, Lots, MarginModel, Price, PriceTicks, Rounding, Side, TimeMs,
+    UnderlyingId, mul_div,
 };
 
 /// Margin rows, fees per lot and whether a tick happened in this block.
@@ -125,7 +126,7 @@ impl Engine {
             settled: self
                 .samples
                 .get(&(underlying, expiry))
-                .and_then(|s| s.mean()),
+                .and_then(|s| s.settled(&self.parameters.settlement)),
             rate: Ratio::new(self.parameters.index.rate_ppb),
             confidence: Ratio::ONE,
         };
@@ -153,9 +154,14 @@ impl Engine {
         let fees = &self.parameters.fees;
         let share =
             |ppm: u32| mul_div(notional, i64::from(ppm), 1_000_000, Rounding::Up).unwrap_or(0);
+        let mark = instrument.mark.unwrap_or_default().price;
         FeeRow {
             taker_per_lot: share(fees.taker_ppm),
             maker_per_lot: share(fees.maker_ppm),
+            mark_per_lot: instrument
+                .value(mark, 1, Rounding::Down)
+                .unwrap_or(Cash::ZERO)
+                .get(),
         }
     }
 
@@ -172,75 +178,130 @@ impl Engine {
         self.update_margin_rows(underlying);
     }
 
-    pub(super) fn margin_open_changed(
-        &mut self,
-        _account: AccountId,
-        _instrument: InstrumentId,
-        _side: Side,
-        _lots: i64,
-    ) {
+    /// Open lots of an account came or went, after the fact. All of them rest at `price`.
+    pub(super) fn margin_open_changed(&mut self, order: &OpenLots, change: i64) {
+        let drag = self.drag(order.instrument, order.side, order.price, change);
+        let change = OpenChange {
+            instrument: order.instrument,
+            side: order.side,
+            lots: change,
+            drag: Cash::new(drag),
+        };
+        self.margin.book.on_open_change(order.account, &change);
     }
 
-    pub(super) fn margin_positions_changed(
+    /// A position changed, after the fact.
+    pub(super) fn margin_position_changed(
         &mut self,
-        _account: AccountId,
-        _instrument: InstrumentId,
+        account: AccountId,
+        instrument: InstrumentId,
+        before: i64,
+        after: i64,
     ) {
+        let change = PositionChange {
+            instrument,
+            before,
+            after,
+        };
+        self.margin.book.on_position_change(account, &change);
     }
 
-    pub(super) fn margin_forget(&mut self, _account: AccountId) {}
+    /// Forgets what is remembered of an account whose holdings changed in another way.
+    pub(super) fn margin_forget(&mut self, account: AccountId) {
+        self.margin.book.forget(account);
+    }
+
+    /// What `lots` (signed: positive when they come) at a price lose against the mark; at most zero
+    /// for lots that come.
+    fn drag(&self, instrument: InstrumentId, side: Side, price: PriceTicks, lots: i64) -> i64 {
+        let Some(tick_value) = self.instruments.get(instrument).map(|i| i.tick_value.get()) else {
+            return 0;
+        };
+        let mark = self.margin.fee_row(instrument).mark_per_lot;
+        drag(
+            mark,
+            tick_value.saturating_mul(i64::from(price.get())),
+            side,
+            lots,
+        )
+    }
 
     pub(super) fn check_initial_margin(&mut self, ticket: &Ticket) -> Result<(), Reject> {
         let premium = self.premium(ticket.instrument, ticket.limit, ticket.lots);
-        let fees = self.margin.fee_row(ticket.instrument);
-        let fee = self.fee(
-            fees.taker_per_lot.max(fees.maker_per_lot),
+        let row = self.margin.fee_row(ticket.instrument);
+        let fee_max = self.fee(
+            row.taker_per_lot.max(row.maker_per_lot),
             ticket.lots,
             premium,
         );
+        let instrument = self
+            .instruments
+            .get(ticket.instrument)
+            .ok_or(Reject::UnknownInstrument)?;
+        let price_per_lot = instrument
+            .premium(ticket.limit, Lots::new(1))
+            .ok_or(Reject::OffTick)?;
+        let order = OrderCheck {
+            instrument: ticket.instrument,
+            side: ticket.side,
+            lots: ticket.lots.get(),
+            price_per_lot,
+            fee_max,
+        };
         let account = self
             .ledger
             .account(ticket.account)
             .ok_or(Reject::UnknownAccount)?;
-        let signed = ticket
-            .side
-            .sign()
-            .saturating_mul(i64::from(ticket.lots.get()));
-        let paid = ticket
-            .side
-            .sign()
-            .saturating_mul(premium.get())
-            .saturating_add(fee.get());
-        let cash = Cash::new(account.cash.get().saturating_sub(paid));
-        let mut holdings: Vec<Holding> = account.holdings.iter().map(risk_holding).collect();
-        match holdings
-            .iter_mut()
-            .find(|h| h.instrument == ticket.instrument)
-        {
-            Some(holding) => holding.position = holding.position.saturating_add(signed),
-            None => holdings.push(Holding::position(ticket.instrument, signed)),
-        }
-        holdings.sort_by_key(|h| h.instrument);
-        if self.margin.book.row(ticket.instrument).is_none() {
-            return Err(Reject::NoMark);
-        }
-        let margin = self
-            .margin
+        let check = AccountCheck {
+            account: ticket.account,
+            cash: account.cash,
+            model: account.model,
+        };
+        let holdings = HoldingsAtMark {
+            instruments: &self.instruments,
+            rows: &self.margin.fees,
+            orders: &self.orders,
+            books: &self.books,
+            account,
+            next: 0,
+        };
+        self.margin
             .book
-            .margin(holdings.iter().copied(), cash, account.model);
-        if margin.im.get() < 0 {
-            Err(Reject::MarginBelowInitial)
-        } else {
-            Ok(())
-        }
+            .check_order(&check, holdings, &order)
+            .map_err(refused)
     }
 
+    /// Checks an order that takes the place of a resting one of the same account, instrument and
+    /// side, with the old one's hold released.
     pub(super) fn check_amended_margin(
         &mut self,
         ticket: &Ticket,
-        _old: &Resting,
+        old: &Resting,
     ) -> Result<(), Reject> {
-        self.check_initial_margin(ticket)
+        let open = OpenLots::of(old);
+        let lots = i64::from(old.lots.get());
+        // The check may fill the cache from the ledger, where the old order still is: fill it first.
+        self.remember(ticket.account);
+        self.margin_open_changed(&open, lots.saturating_neg());
+        let verdict = self.check_initial_margin(ticket);
+        self.margin_open_changed(&open, lots);
+        verdict
+    }
+
+    /// Makes sure the account's sums are remembered.
+    fn remember(&mut self, id: AccountId) {
+        let Some(account) = self.ledger.account(id) else {
+            return;
+        };
+        let holdings = HoldingsAtMark {
+            instruments: &self.instruments,
+            rows: &self.margin.fees,
+            orders: &self.orders,
+            books: &self.books,
+            account,
+            next: 0,
+        };
+        self.margin.book.remember(id, holdings);
     }
 
     pub(super) fn initial_margin_under(
@@ -268,8 +329,26 @@ impl Engine {
         )
     }
 
-    pub(super) fn margin_with_orders(&self, _account: AccountId) -> Option<(Margin, Cash)> {
-        None
+    /// Exact margin, and initial margin with every open order at its worst.
+    pub(super) fn margin_with_orders(&self, id: AccountId) -> Option<(Margin, Cash)> {
+        let account = self.ledger.account(id)?;
+        let mut book = self.margin.book.without_cache();
+        let holdings = HoldingsAtMark {
+            instruments: &self.instruments,
+            rows: &self.margin.fees,
+            orders: &self.orders,
+            books: &self.books,
+            account,
+            next: 0,
+        };
+        let margin = book.margin(holdings.clone(), account.cash, account.model);
+        let check = AccountCheck {
+            account: id,
+            cash: account.cash,
+            model: account.model,
+        };
+        let initial = book.initial_with_orders(&check, holdings).ok()?;
+        Some((margin, initial))
     }
 
     /// Accounts under maintenance margin, and those in liquidation, ascending.
@@ -294,6 +373,95 @@ impl Engine {
     }
 }
 
+/// Lots of one account at one price of one book.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct OpenLots {
+    pub account: AccountId,
+    pub instrument: InstrumentId,
+    pub side: Side,
+    pub price: PriceTicks,
+}
+
+impl OpenLots {
+    pub const fn of_ticket(ticket: &Ticket) -> Self {
+        Self {
+            account: ticket.account,
+            instrument: ticket.instrument,
+            side: ticket.side,
+            price: ticket.limit,
+        }
+    }
+
+    pub const fn of(order: &Resting) -> Self {
+        Self {
+            account: order.owner,
+            instrument: order.book,
+            side: order.side,
+            price: order.price,
+        }
+    }
+}
+
+/// min(0, ±(mark − price)) · lots, all of one lot.
+fn drag(mark_per_lot: i64, price_per_lot: i64, side: Side, lots: i64) -> i64 {
+    let gain = mark_per_lot
+        .saturating_sub(price_per_lot)
+        .saturating_mul(side.sign());
+    gain.min(0).saturating_mul(lots)
+}
+
+const fn refused(error: RiskError) -> Reject {
+    match error {
+        RiskError::Unknown | RiskError::NotPriced => Reject::NoMark,
+        RiskError::Full => Reject::VenueFull,
+        RiskError::BelowInitial => Reject::MarginBelowInitial,
+        RiskError::TooLarge => Reject::PositionTooLarge,
+    }
+}
+
+/// An account's holdings as the margin models read them. The drag of all its open orders is worked
+/// out once, when the first is read, and reported with it: only their sum counts.
+#[derive(Clone)]
+struct HoldingsAtMark<'a> {
+    instruments: &'a Instruments,
+    rows: &'a [FeeRow],
+    orders: &'a OrderTable,
+    books: &'a Books,
+    account: &'a Account,
+    next: usize,
+}
+
+impl Iterator for HoldingsAtMark<'_> {
+    type Item = Holding;
+
+    fn next(&mut self) -> Option<Holding> {
+        let mut holding = risk_holding(self.account.holdings.get(self.next)?);
+        if self.next == 0 {
+            holding.open_drag = Cash::new(self.total_drag());
+        }
+        self.next = self.next.saturating_add(1);
+        Some(holding)
+    }
+}
+
+impl HoldingsAtMark<'_> {
+    fn total_drag(&self) -> i64 {
+        let slots = self.orders.of_account(self.account);
+        slots
+            .filter_map(|slot| self.books.in_slot(slot))
+            .fold(0i64, |sum, order| {
+                let at = usize::try_from(order.book.get()).unwrap_or(usize::MAX);
+                let mark = self.rows.get(at).map_or(0, |row| row.mark_per_lot);
+                let tick_value = self
+                    .instruments
+                    .get(order.book)
+                    .map_or(0, |i| i.tick_value.get());
+                let price = tick_value.saturating_mul(i64::from(order.price.get()));
+                sum.saturating_add(drag(mark, price, order.side, i64::from(order.lots.get())))
+            })
+    }
+}
+
 fn risk_terms(instrument: &Instrument) -> InstrumentTerms {
     InstrumentTerms {
         underlying: instrument.terms.underlying,
@@ -312,5 +480,6 @@ fn risk_holding(holding: &ledger::Holding) -> Holding {
         position: holding.position,
         open_buy: u64::from(holding.open_buy),
         open_sell: u64::from(holding.open_sell),
+        open_drag: Cash::ZERO,
     }
 }

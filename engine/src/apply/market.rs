@@ -4,8 +4,10 @@ use alloc::vec::Vec;
 
 use super::Engine;
 use crate::event::Event;
-use crate::pricing::mark;
-use crate::types::{InstrumentId, Price, TimeMs, UnderlyingId};
+use crate::modes::Activity;
+use crate::pricing::discount_ppb;
+use crate::pricing::{EarlierExpiry, ExpiryView, Mark, Quote, Surface, SurfaceParameters};
+use crate::types::{InstrumentId, Price, Side, TimeMs, UnderlyingId};
 
 impl Engine {
     /// Ticks every underlying that has something new, at most once an interval.
@@ -77,7 +79,8 @@ impl Engine {
         }
     }
 
-    /// Marks every live option. Returns how many were marked.
+    /// Moves every surface towards the books' mids, where the books are open, and marks every live
+    /// option. Returns how many were marked.
     pub(super) fn update_marks(&mut self, underlying: UnderlyingId) -> u32 {
         let live: Vec<(TimeMs, Vec<InstrumentId>)> = self
             .instruments
@@ -85,37 +88,81 @@ impl Engine {
             .filter(|(expiry, _)| *expiry > self.time)
             .map(|(expiry, ids)| (expiry, ids.to_vec()))
             .collect();
-        let parameters = self
-            .parameters
-            .underlyings
-            .get(usize::from(underlying.get()));
-        let volatility_ppm = parameters.map_or(0, |u| u.initial_volatility_ppm);
         let mut marked = 0u32;
+        let mut earlier: Option<(Surface, u64)> = None;
         for (expiry, ids) in live {
             let Some(forward) = self.forward(underlying, expiry) else {
                 continue;
             };
+            let view = self.expiry_view(expiry, forward);
+            let surface = self.moved_surface(underlying, expiry, &ids, &view, earlier.as_ref());
             for id in &ids {
-                marked =
-                    marked.saturating_add(u32::from(self.mark_one(*id, volatility_ppm, forward)));
+                marked = marked.saturating_add(u32::from(self.mark_one(*id, &surface, &view)));
             }
+            self.surfaces.insert((underlying, expiry), surface.clone());
+            earlier = Some((surface, view.time_left_ms));
         }
         marked
     }
 
-    fn mark_one(&mut self, id: InstrumentId, volatility_ppm: u32, forward: Price) -> bool {
-        let (now, rate) = (self.time, self.parameters.index.rate_ppb);
+    fn expiry_view(&self, expiry: TimeMs, forward: Price) -> ExpiryView {
+        let time_left_ms = expiry.since(self.time);
+        let discount_ppb = discount_ppb(self.parameters.index.rate_ppb, time_left_ms);
+        ExpiryView {
+            forward,
+            time_left_ms,
+            discount_ppb,
+        }
+    }
+
+    fn moved_surface(
+        &self,
+        underlying: UnderlyingId,
+        expiry: TimeMs,
+        ids: &[InstrumentId],
+        view: &ExpiryView,
+        earlier: Option<&(Surface, u64)>,
+    ) -> Surface {
+        let last = self.surfaces.get(&(underlying, expiry));
+        let initial = self
+            .parameters
+            .underlyings
+            .get(usize::from(underlying.get()));
+        let flat = || Surface::flat(initial.map_or(500_000, |u| u.initial_volatility_ppm));
+        if self.permit(Activity::Take).is_err() {
+            return last.cloned().unwrap_or_else(flat);
+        }
+        let quote = |id: &InstrumentId| {
+            let terms = self.instruments.get(*id)?.terms;
+            let (bid, ask) = (self.best(*id, Side::Buy), self.best(*id, Side::Sell));
+            Some(Quote {
+                strike: terms.strike,
+                kind: terms.kind,
+                bid,
+                ask,
+            })
+        };
+        let quotes: Vec<Quote> = ids.iter().filter_map(quote).collect();
+        let earlier = earlier.map(|(surface, time_left_ms)| EarlierExpiry {
+            surface,
+            time_left_ms: *time_left_ms,
+        });
+        let parameters = SurfaceParameters {
+            move_ppm_max: self.parameters.index.volatility_move_ppm_max,
+            ..SurfaceParameters::DEFAULT
+        };
+        Surface::updated(&quotes, view, last, earlier, &parameters).unwrap_or_else(flat)
+    }
+
+    fn mark_one(&mut self, id: InstrumentId, surface: &Surface, view: &ExpiryView) -> bool {
         let Some(instrument) = self.instruments.get_mut(id) else {
             return false;
         };
         let terms = instrument.terms;
-        instrument.mark = Some(mark(
-            forward,
-            &terms,
-            terms.expiry.since(now),
-            volatility_ppm,
-            rate,
-        ));
-        true
+        let volatility_ppm = surface.volatility_ppm(terms.strike, view.forward);
+        if let Some(mark) = Mark::new(terms.kind, terms.strike, view, volatility_ppm) {
+            instrument.mark = Some(mark);
+        }
+        instrument.mark.is_some()
     }
 }

@@ -46,6 +46,7 @@ use crate::ledger::Ledger;
 use crate::modes::ModeState;
 use crate::orders::OrderTable;
 use crate::params::Parameters;
+use crate::pricing::Surface;
 use crate::reject::Reject;
 use crate::settlement::{IndexFeed, Samples};
 use crate::types::{AccountId, ChainId, Digest, Height, PublicKey, TimeMs, UnderlyingId};
@@ -70,6 +71,7 @@ pub struct Engine {
     /// By underlying id.
     feeds: Vec<IndexFeed>,
     samples: BTreeMap<(UnderlyingId, TimeMs), Samples>,
+    surfaces: BTreeMap<(UnderlyingId, TimeMs), Surface>,
     validator_nonces: Vec<NonceWindow>,
     attestations: attest::Attestations,
     quarantined: Vec<(Height, u32)>,

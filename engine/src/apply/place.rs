@@ -3,6 +3,7 @@
 use alloc::vec::Vec;
 
 use super::Engine;
+use super::margin::OpenLots;
 use crate::book::{NewOrder, Taker};
 use crate::command::{OrderPrice, PlaceOrder};
 use crate::event::{CancelReason, Event, OrderPlaced};
@@ -378,12 +379,7 @@ impl Engine {
                 holding.reduce_only = holding.reduce_only.saturating_add(1);
             }
         }
-        self.margin_open_changed(
-            ticket.account,
-            ticket.instrument,
-            ticket.side,
-            i64::from(left.get()),
-        );
+        self.margin_open_changed(&OpenLots::of_ticket(ticket), i64::from(left.get()));
     }
 
     fn finish_unrested(

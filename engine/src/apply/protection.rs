@@ -106,7 +106,7 @@ impl Engine {
             .saturating_add(scale(signed, mark.delta_ppb, 1_000_000_000));
         state.vega = state
             .vega
-            .saturating_add(scale(signed, mark.vega.get(), 100_000_000));
+            .saturating_add(scale(signed, mark.vega_e6, 100_000_000));
         self.scratch.protected.push(maker);
     }
 

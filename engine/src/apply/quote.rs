@@ -3,6 +3,7 @@
 use alloc::vec::Vec;
 
 use super::Engine;
+use super::margin::OpenLots;
 use super::place::Ticket;
 use crate::book::{NewOrder, Resting};
 use crate::command::{MassQuote, QuoteEntry, QuoteSide};
@@ -182,7 +183,6 @@ impl Engine {
             if !self.books.requote(old.order, ticket.limit, ticket.lots) {
                 return Err(Reject::VenueFull);
             }
-            let change = i64::from(ticket.lots.get()).saturating_sub(i64::from(old.lots.get()));
             if let Some(holding) = self
                 .ledger
                 .account_mut(ticket.account)
@@ -193,7 +193,8 @@ impl Engine {
                     .saturating_sub(old.lots.get())
                     .saturating_add(ticket.lots.get());
             }
-            self.margin_open_changed(ticket.account, ticket.instrument, ticket.side, change);
+            self.margin_open_changed(&OpenLots::of(old), -i64::from(old.lots.get()));
+            self.margin_open_changed(&OpenLots::of_ticket(ticket), i64::from(ticket.lots.get()));
         }
         if let Some(detail) = self.orders.get_mut(old.order.slot()) {
             detail.filled = 0;
@@ -228,7 +229,7 @@ impl Engine {
         *open = open.saturating_add(ticket.lots.get());
         *holding.quote_mut(ticket.side) = id.slot();
         let lots = i64::from(ticket.lots.get());
-        self.margin_open_changed(ticket.account, ticket.instrument, ticket.side, lots);
+        self.margin_open_changed(&OpenLots::of_ticket(ticket), lots);
         Ok(id)
     }
 

@@ -130,6 +130,7 @@ impl Engine {
         self.ledger.collateral.serialize(writer)?;
         self.feeds.serialize(writer)?;
         self.samples.serialize(writer)?;
+        self.surfaces.serialize(writer)?;
         self.validator_nonces.serialize(writer)?;
         self.quarantined.serialize(writer)
     }
@@ -159,6 +160,7 @@ impl Engine {
         let collateral = Cash::deserialize_reader(reader)?;
         let feeds = BorshDeserialize::deserialize_reader(reader)?;
         let samples = BorshDeserialize::deserialize_reader(reader)?;
+        let surfaces = BorshDeserialize::deserialize_reader(reader)?;
         let validator_nonces = BorshDeserialize::deserialize_reader(reader)?;
         let quarantined = BorshDeserialize::deserialize_reader(reader)?;
         let attestations = BorshDeserialize::deserialize_reader(reader)?;
@@ -182,6 +184,7 @@ impl Engine {
             orders,
             feeds,
             samples,
+            surfaces,
             validator_nonces,
             attestations,
             quarantined,

@@ -105,7 +105,7 @@ impl Books {
             return false;
         };
         for entry in [pair << 1, (pair << 1) | 1] {
-            while let Some(order) = self.front(entry).and_then(|index| self.remove_slot(index)) {
+            while let Some(order) = self.front(entry).and_then(|order| self.remove(order)) {
                 out(order);
             }
         }
@@ -169,8 +169,11 @@ impl Books {
     /// Takes a resting order out of its book.
     #[inline]
     pub fn remove(&mut self, order: OrderId) -> Option<Resting> {
-        self.slab.resting(order)?;
-        self.remove_slot(order.slot())
+        let slot = *self.slab.resting(order)?;
+        let place = self.ladders.place(slot.level)?;
+        self.unlink(&slot);
+        self.slab.free(order.slot());
+        Some(resting(order, &slot, place))
     }
 
     /// Shrinks a resting order to `lots`, keeping its place. `false` when it does not rest or
@@ -190,7 +193,7 @@ impl Books {
     /// Moves a resting order, under the same id, behind all others at another or the same price,
     /// with another size. `false`, with nothing changed, where it does not rest or a bound is broken.
     pub fn requote(&mut self, order: OrderId, price: PriceTicks, lots: Lots) -> bool {
-        let Some(old) = self.get(order) else {
+        let (Some(slot), Some(old)) = (self.slab.resting(order).copied(), self.get(order)) else {
             return false;
         };
         let new = NewOrder {
@@ -206,7 +209,7 @@ impl Books {
         if !self.fits(&new) || full(self.level(old.book, old.side, price)) {
             return false;
         }
-        self.unlink(order.slot());
+        self.unlink(&slot);
         match self.prepare(old.book, &new) {
             Some(place) => self.enter(order.slot(), place, &new),
             // There are as many pages as orders, so the one that left made room.
@@ -247,10 +250,11 @@ impl Books {
     }
 
     /// The first in the queue at a side's best price.
-    #[inline]
-    pub(super) fn front(&self, entry: u32) -> Option<u32> {
+    fn front(&self, entry: u32) -> Option<OrderId> {
         let best = self.ladders.side(entry)?.best_level;
-        Some(self.ladders.level(best)?.head)
+        let index = self.ladders.level(best)?.head;
+        let slot = self.slab.get(index)?;
+        Some(OrderId::from_parts(slot.generation, index))
     }
 
     #[inline]
@@ -315,43 +319,27 @@ impl Books {
             before.next = index;
         }
         if let Some(slot) = self.slab.get_mut(index) {
-            *slot = Slot {
-                stamp: (priority << 8) | order.flags as u64,
-                level: level_index,
-                next: NONE,
-                prev,
-                lots: order.lots.get(),
-                owner: order.owner.get(),
-                generation: slot.generation,
-            };
+            slot.stamp = (priority << 8) | order.flags as u64;
+            slot.level = level_index;
+            slot.next = NONE;
+            slot.prev = prev;
+            slot.lots = order.lots.get();
+            slot.owner = order.owner.get();
         }
         self.slab.mark(index);
     }
 
-    /// Takes a resting slot out of its queue and frees it.
+    /// Takes a resting slot, given as it is, out of its queue. It keeps its fields until it is
+    /// entered or freed.
     #[inline]
-    pub(super) fn remove_slot(&mut self, index: u32) -> Option<Resting> {
-        let slot = *self.slab.get(index)?;
-        let place = self.ladders.place(slot.level)?;
-        self.unlink(index);
-        self.slab.free(index);
-        let order = OrderId::from_parts(slot.generation, index);
-        Some(resting(order, &slot, place))
-    }
-
-    /// Takes a resting slot out of its queue. It keeps its fields until it is entered or freed.
-    #[inline]
-    pub(super) fn unlink(&mut self, index: u32) {
-        let Some(&Slot {
+    pub(super) fn unlink(&mut self, slot: &Slot) {
+        let Slot {
             level: level_index,
             next,
             prev,
             lots,
             ..
-        }) = self.slab.get(index)
-        else {
-            return;
-        };
+        } = *slot;
         let Some(level) = self.ladders.level_mut(level_index) else {
             return;
         };

@@ -154,7 +154,7 @@ impl Books {
             return ControlFlow::Break(MatchStop::Vetoed);
         }
         if left == 0 {
-            self.unlink(index);
+            self.unlink(slot);
             self.slab.free(index);
         } else {
             self.shrink_slot(index, lots);
@@ -181,7 +181,7 @@ impl Books {
         if visit(Taken::SelfTradeCancelled(resting(order, slot, place))).is_break() {
             return ControlFlow::Break(MatchStop::Vetoed);
         }
-        self.unlink(index);
+        self.unlink(slot);
         self.slab.free(index);
         if stp == SelfTradePrevention::CancelBoth {
             return ControlFlow::Break(MatchStop::SelfTrade);

@@ -24,13 +24,12 @@ impl Books {
         fetch(self.slab.get(order.slot()));
     }
 
-    /// Second step, when the slot has come: its level and its neighbours in the queue.
+    /// Second step, when the slot has come: its level and the one before it in the queue.
     #[inline]
     pub fn prefetch_queue(&self, order: OrderId) {
-        if let Some(slot) = self.slab.resting(order) {
+        if let Some(slot) = self.slab.get(order.slot()) {
             fetch(self.ladders.level(slot.level));
             fetch(self.slab.get(slot.prev));
-            fetch(self.slab.get(slot.next));
         }
     }
 

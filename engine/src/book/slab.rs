@@ -16,7 +16,8 @@ pub(super) const LEVEL_RETIRED: u32 = u32::MAX - 2;
 /// Arrival numbers stay below this, so that a number and the flags share a word.
 pub(super) const PRIORITY_END: u64 = 1 << 56;
 
-/// One order, half a cache line. A free slot uses only `level`, `next` and `generation`.
+/// One order, half a cache line. A free slot uses only `level`, `next` and `generation`, a reserved
+/// one only `level` and `generation`.
 #[derive(Clone, Copy, Debug)]
 #[repr(C, align(32))]
 pub(super) struct Slot {
@@ -139,7 +140,9 @@ impl Slab {
         };
         let generation = slot.generation.checked_add(1)?;
         self.free_head = slot.next;
-        *slot = Slot::blank(LEVEL_RESERVED, NONE, generation);
+        // The rest of the slot is as its last order left it, and is not read until it rests.
+        slot.level = LEVEL_RESERVED;
+        slot.generation = generation;
         self.live = self.live.saturating_add(1);
         self.touched.mark(index);
         Some(OrderId::from_parts(generation, index))

@@ -14,10 +14,10 @@ impl Books {
     /// Takes a resting order out of its book but keeps its slot, and so its id: it is as if it had
     /// just been allocated. `false` when it does not rest.
     pub fn withdraw(&mut self, order: OrderId) -> bool {
-        if self.slab.resting(order).is_none() {
+        let Some(resting) = self.slab.resting(order).copied() else {
             return false;
-        }
-        self.unlink(order.slot());
+        };
+        self.unlink(&resting);
         if let Some(slot) = self.slab.get_mut(order.slot()) {
             *slot = Slot::blank(LEVEL_RESERVED, NONE, slot.generation);
         }

@@ -5,6 +5,7 @@ use crate::types::Digest;
 /// Bytes that one permutation absorbs.
 pub(super) const RATE: usize = 136;
 /// 64-bit words that one permutation absorbs.
+#[cfg(target_arch = "x86_64")]
 pub(super) const RATE_WORDS: usize = RATE / 8;
 /// Words of the permutation's state.
 pub(super) const STATE_WORDS: usize = 25;

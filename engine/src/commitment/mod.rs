@@ -2,8 +2,8 @@
 //!
 //! **Owns** keccak256 (one message at a time and in vector lanes), the incremental Merkle tree, the
 //! composition of the state root and the bytes that are hashed on the way. **Never** knows what a
-//! leaf means: accounts, orders and instruments hand in their canonical bytes. Checking a proof is
-//! the `proof` crate's work, by the functions of [`hashing`].
+//! leaf means: accounts, orders and instruments hand in their canonical bytes. Judging a proof is
+//! the `proof` crate's work; it hashes by the functions here.
 //!
 //! Invariant I2: equal state gives an equal root on every machine, whatever its vector units.
 

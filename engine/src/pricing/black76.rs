@@ -67,11 +67,12 @@ pub(super) struct Terms {
     pub strike: f64,
     /// ln(forward / strike).
     pub log_moneyness: f64,
-    pub discount: f64,
+    /// The discount factor of a call, minus that of a put.
+    pub signed_discount: f64,
+    /// The discount factor over √(2π).
+    pub density_scale: f64,
     pub root_years: f64,
     pub volatility: f64,
-    /// +1 for a call, −1 for a put.
-    pub sign: f64,
 }
 
 /// Value and greeks of one option.
@@ -87,47 +88,106 @@ pub struct Greeks {
     pub vega: f64,
 }
 
+/// Value and greeks of one option, in the four steps that the batch loops run one after another:
 /// d₁ = ln(F/K)/s + s/2 with s = σ√T; value = df·w·(F·N(w·d₁) − K·N(w·d₂)), w = ±1.
 ///
 /// With n the density, K·n(d₂) = F·n(d₁): one exponential gives both tails, and one division both of
 /// their rationals. Inputs must lie in the ranges of [`Black76`]; only σ√T is bounded here.
 #[inline(always)]
-pub(super) fn kernel(t: Terms) -> Greeks {
-    let total = clamp(
-        t.volatility * t.root_years,
-        TOTAL_VOLATILITY_MIN,
-        TOTAL_VOLATILITY_MAX,
-    );
-    let inverse = 1.0 / (t.forward * total);
-    let d1 = t.log_moneyness * (inverse * t.forward) + 0.5 * total;
-    let d2 = d1 - total;
-    let (distance1, distance2) = (distance(d1), distance(d2));
-    let bell = bell(distance1);
-    let (p1, q1) = tail_ratio(distance1);
-    let (p2, q2) = tail_ratio(distance2);
-    let scaled = bell / (q1 * q2);
-    let tail1 = (p1 * q2) * scaled;
-    let strike_tail2 = t.forward * ((p2 * q1) * scaled);
-    let in_the_money1 = t.sign * d1 > 0.0;
-    let in_the_money2 = t.sign * d2 > 0.0;
+fn kernel<const IS_CALL: bool>(t: &Terms) -> Greeks {
+    let moments = Moments::new(t);
+    let tails = Tails::new(moments.d1, moments.d2);
+    greeks::<IS_CALL>(t, &moments, bell(distance(moments.d1)), &tails)
+}
+
+/// First step: where forward and strike lie in the distribution.
+#[derive(Clone, Copy)]
+pub(super) struct Moments {
+    /// σ√T, bounded.
+    pub total: f64,
+    /// 1 / (forward · σ√T).
+    pub inverse: f64,
+    pub d1: f64,
+    pub d2: f64,
+}
+
+impl Moments {
+    #[inline(always)]
+    pub fn new(t: &Terms) -> Self {
+        let total = clamp(
+            t.volatility * t.root_years,
+            TOTAL_VOLATILITY_MIN,
+            TOTAL_VOLATILITY_MAX,
+        );
+        let inverse = 1.0 / (t.forward * total);
+        let d1 = t.log_moneyness * (inverse * t.forward) + 0.5 * total;
+        Self {
+            total,
+            inverse,
+            d1,
+            d2: d1 - total,
+        }
+    }
+}
+
+/// Third step (the second is the bell of d₁): both tails over the bell, as two numerators over one
+/// denominator.
+#[derive(Clone, Copy)]
+pub(super) struct Tails {
+    pub numerator1: f64,
+    pub numerator2: f64,
+    pub denominator: f64,
+}
+
+impl Tails {
+    #[inline(always)]
+    pub fn new(d1: f64, d2: f64) -> Self {
+        let (p1, q1) = tail_ratio(distance(d1));
+        let (p2, q2) = tail_ratio(distance(d2));
+        Self {
+            numerator1: p1 * q2,
+            numerator2: p2 * q1,
+            denominator: q1 * q2,
+        }
+    }
+}
+
+/// Last step.
+#[inline(always)]
+pub(super) fn greeks<const IS_CALL: bool>(
+    t: &Terms,
+    moments: &Moments,
+    bell: f64,
+    tails: &Tails,
+) -> Greeks {
+    let scaled = bell / tails.denominator;
+    let tail1 = tails.numerator1 * scaled;
+    let strike_tail2 = t.forward * (tails.numerator2 * scaled);
+    let (in_the_money1, in_the_money2) = if IS_CALL {
+        (moments.d1 > 0.0, moments.d2 > 0.0)
+    } else {
+        (moments.d1 < 0.0, moments.d2 < 0.0)
+    };
     let probability1 = if in_the_money1 { 1.0 - tail1 } else { tail1 };
     let strike_part = if in_the_money2 {
         t.strike - strike_tail2
     } else {
         strike_tail2
     };
-    let undiscounted = at_least(t.sign * (t.forward * probability1 - strike_part), 0.0);
-    let density = t.discount * (bell * INV_ROOT_TWO_PI);
-    let gamma = density * inverse;
+    let density = t.density_scale * bell;
+    let gamma = density * moments.inverse;
     Greeks {
-        price: t.discount * undiscounted,
-        delta: t.discount * (t.sign * probability1),
-        gamma: if total > TOTAL_VOLATILITY_MIN {
+        price: at_least(
+            t.signed_discount * (t.forward * probability1 - strike_part),
+            0.0,
+        ),
+        delta: t.signed_discount * probability1,
+        gamma: if moments.total > TOTAL_VOLATILITY_MIN {
             gamma
         } else {
             0.0
         },
-        vega: (density * t.forward) * t.root_years,
+        vega: density * (t.forward * t.root_years),
     }
 }
 
@@ -144,32 +204,41 @@ impl Black76 {
         }
     }
 
-    /// The kernel's terms for the option of this `sign`; inputs must be clamped.
+    /// The kernel's terms; inputs must be clamped.
     #[inline(always)]
-    pub(super) fn terms(self, sign: f64) -> Terms {
+    fn terms<const IS_CALL: bool>(self) -> Terms {
+        self.terms_from::<IS_CALL>(ln(self.forward / self.strike), sqrt(self.years))
+    }
+
+    /// The kernel's terms; inputs must be clamped, the others are ln(forward/strike) and √years.
+    #[inline(always)]
+    pub(super) fn terms_from<const IS_CALL: bool>(
+        self,
+        log_moneyness: f64,
+        root_years: f64,
+    ) -> Terms {
         Terms {
             forward: self.forward,
             strike: self.strike,
-            log_moneyness: ln(self.forward / self.strike),
-            discount: self.discount,
-            root_years: sqrt(self.years),
+            log_moneyness,
+            signed_discount: if IS_CALL {
+                self.discount
+            } else {
+                -self.discount
+            },
+            density_scale: self.discount * INV_ROOT_TWO_PI,
+            root_years,
             volatility: self.volatility,
-            sign,
         }
     }
 
     /// Value and greeks of one of the two options.
     pub fn greeks(self, kind: OptionKind) -> Greeks {
-        kernel(self.clamped().terms(sign_of(kind)))
-    }
-}
-
-/// +1 for a call, −1 for a put.
-#[inline(always)]
-pub(super) const fn sign_of(kind: OptionKind) -> f64 {
-    match kind {
-        OptionKind::Call => 1.0,
-        OptionKind::Put => -1.0,
+        let input = self.clamped();
+        match kind {
+            OptionKind::Call => kernel::<true>(&input.terms::<true>()),
+            OptionKind::Put => kernel::<false>(&input.terms::<false>()),
+        }
     }
 }
 
@@ -177,8 +246,8 @@ pub(super) const fn sign_of(kind: OptionKind) -> f64 {
 /// so that no output is NaN or infinite.
 pub fn black76(input: &Black76) -> Values {
     let input = input.clamped();
-    let call = kernel(input.terms(1.0));
-    let put = kernel(input.terms(-1.0));
+    let call = kernel::<true>(&input.terms::<true>());
+    let put = kernel::<false>(&input.terms::<false>());
     let (call_theta, put_theta) = thetas(&input, call, put);
     Values {
         call: call.price,

@@ -5,7 +5,7 @@
 //! root correctly rounded.
 
 /// 1.5 · 2^52: adding it to a small float leaves the nearest integer in the low mantissa bits.
-const ROUND_MAGIC: f64 = 6_755_399_441_055_744.0;
+pub(super) const ROUND_MAGIC: f64 = 6_755_399_441_055_744.0;
 /// The bits of 2^52: or-ing an integer under 2^52 into them makes the float 2^52 + integer.
 const TWO_52_BITS: u64 = 0x4330_0000_0000_0000;
 const TWO_52: f64 = 4_503_599_627_370_496.0;
@@ -48,16 +48,12 @@ pub fn abs(x: f64) -> f64 {
     f64::from_bits(x.to_bits() & 0x7fff_ffff_ffff_ffff)
 }
 
-/// e to the power `x`, the argument clamped to [`EXP_ARGUMENT_MIN`]..=[`EXP_ARGUMENT_MAX`].
+/// e to the power `x`, the argument clamped to [`EXP_ARGUMENT_MIN`]..=[`EXP_ARGUMENT_MAX`]:
+/// x = k·ln 2 + r with |r| ≤ ½ ln 2, e^r by a polynomial of degree 11, 2^k by adding k to the exponent
+/// bits.
 #[inline(always)]
 pub fn exp(x: f64) -> f64 {
-    exp_in_range(clamp(x, EXP_ARGUMENT_MIN, EXP_ARGUMENT_MAX))
-}
-
-/// [`exp`] for an argument already inside its domain: x = k·ln 2 + r with |r| ≤ ½ ln 2, e^r by a
-/// polynomial of degree 11, 2^k by adding k to the exponent bits.
-#[inline(always)]
-pub(super) fn exp_in_range(x: f64) -> f64 {
+    let x = clamp(x, EXP_ARGUMENT_MIN, EXP_ARGUMENT_MAX);
     let shifted = x * LOG2_E + ROUND_MAGIC;
     let k = shifted - ROUND_MAGIC;
     let r = (x - k * LN2_HIGH) - k * LN2_LOW;

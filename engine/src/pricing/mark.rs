@@ -1,74 +1,83 @@
-//! An option's mark: value and greeks as integers.
+//! What the venue publishes about an instrument: its mark price, volatility and greeks, as integers.
 
+use super::black76::{Black76, black76};
+use super::rounding::{from_price, to_nearest_i64, to_nearest_price};
+use crate::types::{OptionKind, Price};
 use borsh::{BorshDeserialize, BorshSerialize};
 
-use super::black76::Black76;
-use super::float::{clamp, exp};
-use crate::command::OptionTerms;
-use crate::types::{Cash, Price};
+/// Milliseconds in the 365 days of a year.
+pub const YEAR_MS: u64 = 31_536_000_000;
+const PPM: f64 = 1e6;
+const PPB: f64 = 1e9;
+const DAYS_A_YEAR: f64 = 365.0;
 
-const YEAR_MS: f64 = 365.0 * 86_400_000.0;
-
-/// What an option is marked at.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, BorshSerialize, BorshDeserialize)]
-pub struct Mark {
-    /// Value of an option on one coin, in USDC; rounded to nearest.
-    pub price: Price,
-    /// Forward it was computed from.
+/// Where an expiry stands.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct ExpiryView {
+    /// Forward price of the underlying at expiry.
     pub forward: Price,
-    /// Annual volatility in millionths.
-    pub volatility_ppm: u32,
-    /// Change of value with the forward, in billionths.
-    pub delta_ppb: i64,
-    /// Change of delta with the forward, in 1e-12 for one USDC.
-    pub gamma_e12: i64,
-    /// Change of value with one point (0.01) of volatility.
-    pub vega: Cash,
-    /// Change of value with one day.
-    pub theta: Cash,
+    /// Milliseconds until expiry.
+    pub time_left_ms: u64,
+    /// Discount factor to expiry in 1e-9 (1 000 000 000 is none).
+    pub discount_ppb: u32,
 }
 
-/// Marks an option `left_ms` before expiry.
-pub fn mark(
-    forward: Price,
-    terms: &OptionTerms,
-    left_ms: u64,
-    volatility_ppm: u32,
-    rate_ppb: i64,
-) -> Mark {
-    let years = left_ms as f64 / YEAR_MS;
-    let rate = clamp(rate_ppb as f64 / 1e9, 0.0, 10.0);
-    let input = Black76 {
-        forward: forward.get() as f64 / 1e6,
-        strike: terms.strike.get() as f64 / 1e6,
-        years,
-        volatility: f64::from(volatility_ppm) / 1e6,
-        discount: exp(-rate * years),
-    };
-    let greeks = input.greeks(terms.kind);
-    let day = 1.0 / 365.0;
-    let later = Black76 {
-        years: clamp(years - day, 0.0, years),
-        ..input
-    };
-    let theta = later.greeks(terms.kind).price - greeks.price;
-    Mark {
-        price: Price::new(nearest(greeks.price * 1e6)),
-        forward,
-        volatility_ppm,
-        delta_ppb: nearest(greeks.delta * 1e9),
-        gamma_e12: nearest(greeks.gamma * 1e12),
-        vega: Cash::new(nearest(greeks.vega * 1e4)),
-        theta: Cash::new(nearest(theta * 1e6)),
+/// A mark with its greeks. One vol point is 1 % of annual volatility.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, BorshSerialize, BorshDeserialize)]
+pub struct Mark {
+    /// Value of one coin of the option, never negative.
+    pub price: Price,
+    /// Annual volatility in 1e-6 (500 000 is 50 %).
+    pub volatility_ppm: u32,
+    /// ∂price/∂forward in 1e-9.
+    pub delta_ppb: i64,
+    /// ∂²price/∂forward² in 1e-12 a USDC.
+    pub gamma_e12: i64,
+    /// Change of price, in 1e-6 USDC, when volatility rises by one point.
+    pub vega_e6: i64,
+    /// Change of price, in 1e-6 USDC, when a day passes and the forward stays.
+    pub theta_e6: i64,
+}
+
+/// Milliseconds as years of 365 days.
+pub(super) fn years_of(milliseconds: u64) -> f64 {
+    milliseconds as f64 / YEAR_MS as f64
+}
+
+impl ExpiryView {
+    /// Years until expiry.
+    pub(super) fn years(&self) -> f64 {
+        years_of(self.time_left_ms)
+    }
+
+    /// The option of `strike` at this expiry.
+    pub(super) fn option(&self, strike: Price, volatility_ppm: u32) -> Black76 {
+        Black76 {
+            forward: from_price(self.forward),
+            strike: from_price(strike),
+            years: self.years(),
+            volatility: f64::from(volatility_ppm) / PPM,
+            discount: f64::from(self.discount_ppb) / PPB,
+        }
     }
 }
 
-/// To the nearest integer, halves away from zero, within ±2⁶².
-fn nearest(value: f64) -> i64 {
-    let bounded = clamp(value, -4.6e18, 4.6e18);
-    if bounded < 0.0 {
-        (bounded - 0.5) as i64
-    } else {
-        (bounded + 0.5) as i64
+impl Mark {
+    /// The mark of an option at a volatility that was rounded to 1e-6 beforehand, so that whoever
+    /// knows the published volatility can work out the same mark. `None` if a figure does not fit.
+    pub fn new(kind: OptionKind, strike: Price, view: &ExpiryView, vol_ppm: u32) -> Option<Self> {
+        let values = black76(&view.option(strike, vol_ppm));
+        let (price, delta, theta) = match kind {
+            OptionKind::Call => (values.call, values.call_delta, values.call_theta),
+            OptionKind::Put => (values.put, values.put_delta, values.put_theta),
+        };
+        Some(Self {
+            price: to_nearest_price(price)?,
+            volatility_ppm: vol_ppm,
+            delta_ppb: to_nearest_i64(delta * PPB)?,
+            gamma_e12: to_nearest_i64(values.gamma * 1e12)?,
+            vega_e6: to_nearest_i64(values.vega * PPM / 100.0)?,
+            theta_e6: to_nearest_i64(theta * PPM / DAYS_A_YEAR)?,
+        })
     }
 }

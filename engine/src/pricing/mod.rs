@@ -14,15 +14,24 @@
 //!
 //! Invariants: I2 (the same root everywhere) rests on the digest test of this module.
 
+pub mod batch;
 pub mod black76;
 pub mod float;
-mod mark;
+pub mod implied;
+pub mod mark;
 pub mod normal;
+pub mod rounding;
 pub mod scenario;
 mod strikes;
+pub mod surface;
 #[cfg(test)]
 mod tests;
+pub mod width;
 
-pub use black76::{Black76, Values, black76};
-pub use mark::{Mark, mark};
-pub use strikes::strikes;
+pub use batch::{Black76Columns, GreekColumns, ScenarioGrid, ScenarioOption};
+pub use black76::{Black76, Greeks, Values, black76};
+pub use implied::implied_volatility;
+pub use mark::{ExpiryView, Mark};
+pub use strikes::{discount_ppb, strikes};
+pub use surface::{EarlierExpiry, Quote, Surface, SurfaceParameters};
+pub use width::Width;

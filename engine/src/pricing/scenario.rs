@@ -6,7 +6,7 @@
 
 use alloc::vec::Vec;
 
-use super::black76::{Black76, kernel, sign_of};
+use super::black76::Black76;
 use super::float::{abs, at_least, at_most, clamp, exp, ln, sqrt};
 use crate::risk::{
     BasisParameters, ExpiryState, LANE_FORWARD, LANE_MARK, LANE_SKEW, Lanes, LossParameters, Pair,
@@ -121,11 +121,13 @@ struct Blend {
 
 impl Blend {
     fn new(expiry: &ExpiryState, ms_left: f64) -> Self {
-        let open = at_most(ms_left / SETTLEMENT_WINDOW_MS, 1.0);
-        let known = dollars(expiry.settled.unwrap_or(expiry.forward));
+        let (known, open) = match expiry.settled {
+            Some(settled) => (settled.mean, 1.0 - clamp(float(settled.share), 0.0, 1.0)),
+            None => (expiry.forward, at_most(ms_left / SETTLEMENT_WINDOW_MS, 1.0)),
+        };
         Self {
             variable: dollars(expiry.forward) * open,
-            fixed: known * (1.0 - open),
+            fixed: dollars(known) * (1.0 - open),
         }
     }
 
@@ -170,7 +172,7 @@ impl ExpiryGrid {
         self.negative >= self.positive
     }
 
-    /// The expected settlement price at the mark, in dollars.
+    /// The settlement price expected at the mark, for one coin.
     pub fn settlement_forward(&self) -> Price {
         Price::new(rounded(self.forward * 1e6))
     }
@@ -183,7 +185,7 @@ impl ExpiryGrid {
             volatility: vol,
             discount: self.discount,
         };
-        kernel(input.clamped().terms(sign_of(kind))).price
+        input.greeks(kind).price
     }
 
     /// The row of an option with this marked volatility, per lot.

@@ -10,6 +10,13 @@ const YEAR_MS: f64 = 365.0 * 86_400_000.0;
 /// Steps are this part of one standard deviation, before rounding to a round number.
 const STEPS_PER_DEVIATION: f64 = 4.0;
 
+/// Discount factor in 1e-9 over `left_ms` at a yearly rate in 1e-9; rates under 0 count as 0.
+pub fn discount_ppb(rate_ppb: i64, left_ms: u64) -> u32 {
+    let rate = super::float::clamp(rate_ppb as f64 / 1e9, 0.0, 10.0);
+    let discount = exp(-rate * (left_ms as f64 / YEAR_MS));
+    super::float::clamp(discount * 1e9 + 0.5, 0.0, 1e9) as u32
+}
+
 /// Strikes on a grid of round numbers (1, 2, 2.5 or 5 times a power of ten) about a quarter of a
 /// standard deviation apart, while a call's delta lies within the rules' bounds; ascending.
 pub fn strikes(

@@ -1,11 +1,345 @@
 //! Sums of the accounts that trade, remembered between orders.
+//!
+//! What is remembered is a function of the account's holdings and of the instruments' values, kept
+//! up to date exactly. Which accounts are remembered is a matter of speed only: one that is not is
+//! summed anew.
 
-/// A bounded cache of accounts' sums.
-#[derive(Debug)]
-pub(super) struct AccountCache {}
+use alloc::vec::Vec;
+
+use super::book::RiskBook;
+use super::evaluate::{GROSS_MAX, Part};
+use super::lanes::Sums;
+use super::market::{Holding, InstrumentKind};
+use super::row::{InstrumentRow, NO_STRIKE};
+use crate::types::{AccountId, Side};
+
+/// One underlying's sums: positions and, on top, the worst of the open orders.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct CachedPart {
+    pub underlying: u8,
+    /// Lanes and contingencies of positions and open orders; `naked` of positions alone.
+    pub sums: Part<i64>,
+    /// Naked shorts if every open sell filled, in 1e-8 coin, on top.
+    pub open_naked: i64,
+    /// Lots of perpetuals, positions and open orders.
+    pub perp_lots: u64,
+    /// Its contribution to initial margin, where it has been worked out.
+    pub im: Option<i128>,
+}
+
+/// One account's sums.
+#[derive(Debug, Default)]
+pub(super) struct AccountSums {
+    account: Option<AccountId>,
+    epoch: u64,
+    /// Σ lots · the instrument's largest value, open orders included.
+    pub gross: u128,
+    pub parts: Vec<CachedPart>,
+    groups: Vec<(u16, Sums<i64>)>,
+    /// Net amount by strike, in 1e-8 coin.
+    strikes: Vec<(u32, i64)>,
+    /// What open orders lose by their prices, in cash units; at most zero.
+    pub drag: i128,
+}
+
+/// A direct-mapped table of accounts' sums.
+#[derive(Debug, Default)]
+pub(super) struct AccountCache {
+    entries: Vec<AccountSums>,
+}
 
 impl AccountCache {
-    pub fn new(_accounts: usize) -> Self {
-        Self {}
+    pub fn new(accounts: usize) -> Self {
+        let mut entries = Vec::new();
+        entries.resize_with(accounts.max(1).next_power_of_two(), AccountSums::default);
+        Self { entries }
+    }
+
+    #[inline(always)]
+    fn slot(&self, account: AccountId) -> usize {
+        account.get() as usize & self.entries.len().wrapping_sub(1)
+    }
+
+    /// The account's sums where they are current.
+    #[inline(always)]
+    pub fn current(&mut self, account: AccountId, epoch: u64) -> Option<&mut AccountSums> {
+        let slot = self.slot(account);
+        let sums = self.entries.get_mut(slot)?;
+        (sums.account == Some(account) && sums.epoch == epoch).then_some(sums)
+    }
+
+    /// Bytes that the table takes, heap included.
+    pub fn bytes(&self) -> usize {
+        let heap = |sums: &AccountSums| {
+            let parts = sums
+                .parts
+                .capacity()
+                .saturating_mul(size_of::<CachedPart>());
+            let groups = sums
+                .groups
+                .capacity()
+                .saturating_mul(size_of::<(u16, Sums<i64>)>());
+            let strikes = sums
+                .strikes
+                .capacity()
+                .saturating_mul(size_of::<(u32, i64)>());
+            parts.saturating_add(groups).saturating_add(strikes)
+        };
+        let table = self
+            .entries
+            .capacity()
+            .saturating_mul(size_of::<AccountSums>());
+        self.entries
+            .iter()
+            .map(heap)
+            .fold(table, usize::saturating_add)
+    }
+}
+
+impl CachedPart {
+    const fn new(underlying: u8) -> Self {
+        Self {
+            underlying,
+            sums: Part::ZERO,
+            open_naked: 0,
+            perp_lots: 0,
+            im: None,
+        }
+    }
+
+    /// Adds `lots` (negative to take away) to what counts per lot held either way.
+    #[inline(always)]
+    pub fn add_abs(&mut self, row: &InstrumentRow, lots: i64) {
+        let sums = &mut self.sums.held;
+        sums.im_abs = sums.im_abs.wrapping_add(row.im_abs.wrapping_mul(lots));
+        sums.im_abs_perp = sums
+            .im_abs_perp
+            .wrapping_add(row.im_abs_perp.wrapping_mul(lots));
+        sums.mm_abs = sums.mm_abs.wrapping_add(row.mm_abs.wrapping_mul(lots));
+        if matches!(row.terms.kind, InstrumentKind::Perp) {
+            self.perp_lots = self.perp_lots.wrapping_add_signed(lots);
+            self.sums.held.has_perp = self.perp_lots > 0;
+        }
+    }
+}
+
+impl AccountSums {
+    /// Forgets everything, keeping the memory.
+    fn clear(&mut self) {
+        (self.account, self.gross, self.drag) = (None, 0, 0);
+        self.parts.clear();
+        self.groups.clear();
+        self.strikes.clear();
+    }
+
+    /// The underlying's part, made where there is none.
+    #[inline(always)]
+    pub fn part(&mut self, underlying: u8) -> &mut CachedPart {
+        let found = self
+            .parts
+            .iter()
+            .position(|part| part.underlying == underlying);
+        let at = found.unwrap_or_else(|| {
+            self.parts.push(CachedPart::new(underlying));
+            self.parts.len().saturating_sub(1)
+        });
+        #[allow(clippy::indexing_slicing, reason = "found or just pushed")]
+        &mut self.parts[at]
+    }
+
+    /// The group's sums, zero where there are none.
+    pub fn group(&self, group: u16) -> Sums<i64> {
+        let found = self.groups.iter().find(|(at, _)| *at == group);
+        found.map_or(Sums::ZERO, |(_, sums)| *sums)
+    }
+
+    fn group_mut(&mut self, group: u16) -> &mut Sums<i64> {
+        let found = self.groups.iter().position(|(at, _)| *at == group);
+        let at = found.unwrap_or_else(|| {
+            self.groups.push((group, Sums::ZERO));
+            self.groups.len().saturating_sub(1)
+        });
+        #[allow(clippy::indexing_slicing, reason = "found or just pushed")]
+        &mut self.groups[at].1
+    }
+
+    /// The strike's net amount, in 1e-8 coin.
+    pub fn net(&self, strike: u32) -> i64 {
+        let found = self.strikes.binary_search_by_key(&strike, |(at, _)| *at);
+        found
+            .ok()
+            .and_then(|at| self.strikes.get(at))
+            .map_or(0, |(_, net)| *net)
+    }
+
+    /// Adds to a strike's net amount and returns how much more is naked.
+    fn add_net(&mut self, strike: u32, amount: i64) -> i64 {
+        let found = self.strikes.binary_search_by_key(&strike, |(at, _)| *at);
+        let at = found.unwrap_or_else(|at| {
+            self.strikes.insert(at, (strike, 0));
+            at
+        });
+        let Some((_, net)) = self.strikes.get_mut(at) else {
+            return 0;
+        };
+        let before = naked(*net);
+        *net = net.wrapping_add(amount);
+        naked(*net).wrapping_sub(before)
+    }
+
+    /// Whether the sums may have left their range.
+    #[inline(always)]
+    pub const fn is_too_large(&self) -> bool {
+        self.gross > GROSS_MAX as u128
+    }
+}
+
+/// What of a strike's net amount is naked.
+pub(super) fn naked(net: i64) -> i64 {
+    net.wrapping_neg().max(0)
+}
+
+impl RiskBook {
+    /// Memory of the account cache in bytes.
+    pub fn cache_bytes(&self) -> usize {
+        self.cache.bytes()
+    }
+
+    /// Makes sure the account's sums are remembered; `holdings` is read only where they are not.
+    pub fn remember(&mut self, account: AccountId, holdings: impl Iterator<Item = Holding>) {
+        self.ensure(account, holdings);
+    }
+
+    /// Forgets an account's sums: its holdings changed in a way that was not reported.
+    pub fn forget(&mut self, account: AccountId) {
+        if let Some(sums) = self.cache.current(account, self.epoch) {
+            sums.clear();
+        }
+    }
+
+    /// A copy with the same values and no remembered accounts, for readers that may not change this.
+    pub fn without_cache(&self) -> Self {
+        Self {
+            parameters: self.parameters.clone(),
+            standard: self.standard.clone(),
+            index: self.index.clone(),
+            rows: self.rows.clone(),
+            pairs: self.pairs.clone(),
+            open: self.open.clone(),
+            vols: self.vols.clone(),
+            free_rows: self.free_rows.clone(),
+            groups: self.groups.clone(),
+            strikes: self.strikes.clone(),
+            work: self.fresh_workspace(),
+            cache: AccountCache::new(1),
+            ..*self
+        }
+    }
+
+    fn fresh_workspace(&self) -> super::evaluate::Workspace {
+        let mut work = super::evaluate::Workspace::default();
+        work.fit(self.groups.len(), self.strikes.len());
+        work
+    }
+
+    /// The account's sums are current when this returns; `holdings` is read only where they were not.
+    #[inline(always)]
+    pub(super) fn ensure(&mut self, account: AccountId, holdings: impl Iterator<Item = Holding>) {
+        if self.cache.current(account, self.epoch).is_none() {
+            self.refresh(account, holdings);
+        }
+    }
+
+    #[inline(never)]
+    fn refresh(&mut self, account: AccountId, holdings: impl Iterator<Item = Holding>) {
+        let slot = self.cache.slot(account);
+        // Taken out while it is filled: the rows are read meanwhile.
+        let Some(entry) = self.cache.entries.get_mut(slot) else {
+            return;
+        };
+        let mut sums = core::mem::take(entry);
+        sums.clear();
+        for holding in holdings {
+            let Some(at) = self.row_index(holding.instrument) else {
+                continue;
+            };
+            self.apply_position(&mut sums, at, 0, holding.position);
+            self.apply_open(&mut sums, at, Side::Buy, holding.open_buy as i64);
+            self.apply_open(&mut sums, at, Side::Sell, holding.open_sell as i64);
+            sums.drag = sums
+                .drag
+                .saturating_add(i128::from(holding.open_drag.get()));
+        }
+        (sums.account, sums.epoch) = (Some(account), self.epoch);
+        if let Some(entry) = self.cache.entries.get_mut(slot) {
+            *entry = sums;
+        }
+    }
+
+    /// A position changed. Lane sums may wrap once the gross is too large; they are exact again when
+    /// it no longer is.
+    pub(super) fn apply_position(
+        &self,
+        sums: &mut AccountSums,
+        at: usize,
+        before: i64,
+        after: i64,
+    ) {
+        let change = after.wrapping_sub(before);
+        let (Some(row), Some(pair)) = (self.rows.get(at), self.pairs.get(at)) else {
+            return;
+        };
+        let Some(group) = self.groups.get(usize::from(row.group)) else {
+            return;
+        };
+        if change == 0 {
+            return;
+        }
+        let lots = (after.unsigned_abs() as i64).wrapping_sub(before.unsigned_abs() as i64);
+        sums.gross = sums
+            .gross
+            .wrapping_add_signed(i128::from(row.bound).wrapping_mul(i128::from(lots)));
+        let group_sums = sums.group_mut(row.group);
+        let old = group_sums.result(group.concave);
+        group_sums.add(pair, change);
+        let new = group_sums.result(group.concave);
+        let amount = change.wrapping_mul(row.terms.lot.get());
+        let more_naked = if row.strike == NO_STRIKE {
+            0
+        } else {
+            sums.add_net(row.strike, amount)
+        };
+        let part = sums.part(row.terms.underlying.get());
+        part.sums.lanes.replace(&old, &new);
+        part.add_abs(row, lots);
+        part.sums.held.naked = part.sums.held.naked.wrapping_add(more_naked);
+        part.im = None;
+    }
+
+    /// Open lots came (or, negative, went).
+    pub(super) fn apply_open(&self, sums: &mut AccountSums, at: usize, side: Side, lots: i64) {
+        let (Some(row), Some(open)) = (self.rows.get(at), self.open.get(at)) else {
+            return;
+        };
+        if lots == 0 {
+            return;
+        }
+        sums.gross = sums
+            .gross
+            .wrapping_add_signed(i128::from(row.bound).wrapping_mul(i128::from(lots)));
+        let part = sums.part(row.terms.underlying.get());
+        super::lanes::add_scaled(self.width, &mut part.sums.lanes, open.side(side), lots);
+        part.add_abs(row, lots);
+        part.open_naked = part.open_naked.wrapping_add(open_naked(row, side, lots));
+        part.im = None;
+    }
+}
+
+/// What open lots can add to naked shorts, in 1e-8 coin.
+#[inline(always)]
+pub(super) fn open_naked(row: &InstrumentRow, side: Side, lots: i64) -> i64 {
+    match side {
+        Side::Sell if row.strike != NO_STRIKE => lots.wrapping_mul(row.terms.lot.get()),
+        _ => 0,
     }
 }

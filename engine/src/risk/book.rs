@@ -43,13 +43,13 @@ pub(super) struct Group {
     pub members: u32,
     /// Whether the lower form of its sums counts.
     pub concave: bool,
-    /// Forward, for standard margin.
+    /// Expected settlement price, for standard margin.
     pub forward: Price,
 }
 
 /// One strike of one expiry, which its call and put share.
 #[derive(Clone, Copy, Debug)]
-struct Strike {
+pub(super) struct Strike {
     group: u16,
     strike: Price,
     members: u32,
@@ -80,14 +80,24 @@ pub struct RiskBook {
     pub(super) pairs: Vec<Pair>,
     pub(super) open: Vec<OpenRow>,
     /// Marked volatilities and their confidence, by row.
-    vols: Vec<Option<(Ratio, Ratio)>>,
-    free_rows: Vec<u32>,
+    pub(super) vols: Vec<Option<(Ratio, Ratio)>>,
+    pub(super) free_rows: Vec<u32>,
     pub(super) groups: Vec<Group>,
-    strikes: Vec<Strike>,
+    pub(super) strikes: Vec<Strike>,
     pub(super) factors: [Factors; UNDERLYINGS_MAX],
     pub(super) stable: [Ratio; UNDERLYINGS_MAX],
     pub(super) work: Workspace,
     pub(super) cache: AccountCache,
+}
+
+impl Factors {
+    /// Of an underlying that does not exist.
+    pub const NONE: Self = Self {
+        im_loss: 0,
+        mm_loss: 0,
+        im_naked: 0,
+        mm_naked: 0,
+    };
 }
 
 impl RiskBook {
@@ -351,7 +361,7 @@ impl RiskBook {
         let grid = ExpiryGrid::new(&self.parameters, market, prices);
         if let Some(group) = self.groups.get_mut(at) {
             group.concave = grid.is_concave();
-            group.forward = prices.forward;
+            group.forward = grid.settlement_forward();
         }
         let vols = self.rows.iter().zip(&self.vols);
         let confidence = vols
@@ -385,7 +395,9 @@ impl RiskBook {
                 0,
             );
 
-            row.standard = StandardRow::option(&self.standard, market, &row.terms, row.mark);
+            let trusted = prices.confidence.min(market.spot_confidence).min(vol.1);
+            row.standard =
+                StandardRow::option(&self.standard, market, &row.terms, (row.mark, trusted));
         }
     }
 
@@ -417,6 +429,7 @@ impl RiskBook {
             };
             *open = OpenRow::new(pair);
             row.set_values(pair, (on_top, on_top), both);
+            row.standard = StandardRow::linear(&self.standard, market, &row.terms);
         }
     }
 }

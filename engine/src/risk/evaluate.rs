@@ -39,6 +39,12 @@ const AMOUNT_MAX: i128 = 1 << 62;
 #[derive(Clone, Copy, Debug)]
 pub(super) struct Part<T> {
     pub lanes: Total<T>,
+    pub held: Contingencies<T>,
+}
+
+/// What counts beside scenarios, summed over one underlying.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Contingencies<T> {
     pub im_abs: T,
     pub im_abs_perp: T,
     pub mm_abs: T,
@@ -59,6 +65,19 @@ pub(super) struct Contribution {
 impl<T: Number> Part<T> {
     pub const ZERO: Self = Self {
         lanes: Total::ZERO,
+        held: Contingencies::ZERO,
+    };
+
+    /// This underlying's part of margin.
+    #[inline(always)]
+    pub fn contribution(&self, factors: &Factors) -> Contribution {
+        self.held
+            .contribution(factors, self.lanes.worst(), self.lanes.mark())
+    }
+}
+
+impl<T: Number> Contingencies<T> {
+    pub const ZERO: Self = Self {
         im_abs: T::ZERO,
         im_abs_perp: T::ZERO,
         mm_abs: T::ZERO,
@@ -68,7 +87,7 @@ impl<T: Number> Part<T> {
 
     /// Adds what counts per lot held either way.
     #[inline(always)]
-    pub fn add_contingencies(&mut self, row: &InstrumentRow, lots: u64) {
+    pub fn add(&mut self, row: &InstrumentRow, lots: u64) {
         let lots = i64::try_from(lots).unwrap_or(i64::MAX);
         self.im_abs = self.im_abs.plus(T::product(row.im_abs, lots));
         self.im_abs_perp = self.im_abs_perp.plus(T::product(row.im_abs_perp, lots));
@@ -78,13 +97,9 @@ impl<T: Number> Part<T> {
 
     /// IM = worst·loss factor − contingencies + mark; MM likewise. Losses round up.
     #[inline(always)]
-    pub fn contribution(&self, factors: &Factors) -> Contribution {
-        let worst = self.lanes.worst().wide().max(AMOUNT_MAX.saturating_neg());
-        let mark = self
-            .lanes
-            .mark()
-            .wide()
-            .clamp(AMOUNT_MAX.saturating_neg(), AMOUNT_MAX);
+    pub fn contribution(&self, factors: &Factors, worst: T, mark: T) -> Contribution {
+        let worst = worst.wide().max(AMOUNT_MAX.saturating_neg());
+        let mark = mark.wide().clamp(AMOUNT_MAX.saturating_neg(), AMOUNT_MAX);
         let im_abs = if self.has_perp {
             self.im_abs_perp
         } else {
@@ -123,6 +138,8 @@ pub(super) struct Workspace {
     nets: Vec<i64>,
     /// Strikes touched, with their underlyings.
     strikes: Vec<(u32, u8)>,
+    /// Standard margin's.
+    pub legs: Vec<super::standard::Leg>,
 }
 
 #[derive(Debug, Default)]
@@ -218,7 +235,7 @@ fn sum_positions<T: Number>(
             present |= bit;
             *part = Part::ZERO;
         }
-        part.add_contingencies(row, lots.unsigned_abs());
+        part.held.add(row, lots.unsigned_abs());
         if let Some(net) = nets.get_mut(row.strike as usize) {
             *net = net.saturating_add(lots.saturating_mul(row.terms.lot.get()));
             strikes.push((row.strike, underlying));
@@ -247,7 +264,7 @@ fn sum_positions<T: Number>(
             continue;
         };
         // A strike seen twice counts once: its net is taken out the first time.
-        part.naked = part.naked.saturating_add(net.saturating_neg().max(0));
+        part.held.naked = part.held.naked.saturating_add(net.saturating_neg().max(0));
         *net = 0;
     }
     present

@@ -98,6 +98,7 @@ pub(super) trait Number: Copy + Ord {
     const ZERO: Self;
     fn product(value: i64, lots: i64) -> Self;
     fn plus(self, other: Self) -> Self;
+    fn negated(self) -> Self;
     /// `−|self|`.
     fn as_loss(self) -> Self;
     fn wide(self) -> i128;
@@ -112,6 +113,10 @@ impl Number for i64 {
     #[inline(always)]
     fn plus(self, other: Self) -> Self {
         self.wrapping_add(other)
+    }
+    #[inline(always)]
+    fn negated(self) -> Self {
+        self.wrapping_neg()
     }
     #[inline(always)]
     fn as_loss(self) -> Self {
@@ -130,6 +135,9 @@ impl Number for i128 {
     }
     fn plus(self, other: Self) -> Self {
         self.saturating_add(other)
+    }
+    fn negated(self) -> Self {
+        self.saturating_neg()
     }
     fn as_loss(self) -> Self {
         if self < 0 {
@@ -226,9 +234,82 @@ impl<T: Number> Total<T> {
             .fold(T::ZERO, |worst, value| worst.min(*value))
     }
 
+    /// Exchanges one expiry's result for another.
+    #[inline(always)]
+    pub fn replace(&mut self, old: &[T; LANES], new: &[T; LANES]) {
+        for (sum, (old, new)) in self.0.iter_mut().zip(old.iter().zip(new)) {
+            *sum = sum.plus(*new).plus(T::negated(*old));
+        }
+    }
+
     /// The value at the mark.
     #[inline(always)]
     pub fn mark(&self) -> T {
         self.0.get(LANE_MARK).copied().unwrap_or(T::ZERO)
+    }
+}
+
+impl Total<i64> {
+    /// Takes the value at the mark from `other`.
+    pub const fn keep_mark(&mut self, other: &Self) {
+        self.0[LANE_MARK] = other.0[LANE_MARK];
+    }
+}
+
+/// The worst scenario of `sums` with `lots` of `open` on top.
+#[inline(always)]
+fn worst_sum(sums: &Total<i64>, open: &Lanes, lots: i64) -> i64 {
+    let mut least = [0_i64; 8];
+    let chunks = sums.0.chunks_exact(8).zip(open.0.chunks_exact(8));
+    for (chunk, (sums, open)) in chunks.enumerate() {
+        for (lane, (least, (sum, open))) in least.iter_mut().zip(sums.iter().zip(open)).enumerate()
+        {
+            let value = sum.wrapping_add(open.wrapping_mul(lots));
+            // Only the last chunk has lanes that are not scenarios.
+            let counts = chunk < 4 || lane < LANES_SCENARIO - 32;
+            *least = (*least).min(if counts { value } else { 0 });
+        }
+    }
+    least.into_iter().fold(0, i64::min)
+}
+
+#[inline(always)]
+fn add_lanes(sums: &mut Total<i64>, open: &Lanes, lots: i64) {
+    for (sum, open) in sums.0.iter_mut().zip(&open.0) {
+        *sum = sum.wrapping_add(open.wrapping_mul(lots));
+    }
+}
+
+#[cfg(target_arch = "x86_64")]
+#[target_feature(enable = "avx512f,avx512dq")]
+fn worst_sum_avx512(sums: &Total<i64>, open: &Lanes, lots: i64) -> i64 {
+    worst_sum(sums, open, lots)
+}
+
+#[cfg(target_arch = "x86_64")]
+#[target_feature(enable = "avx512f,avx512dq")]
+fn add_lanes_avx512(sums: &mut Total<i64>, open: &Lanes, lots: i64) {
+    add_lanes(sums, open, lots);
+}
+
+/// The worst scenario of `sums` with `lots` of `open` on top.
+#[inline(always)]
+pub(super) fn worst_with(width: Width, sums: &Total<i64>, open: &Lanes, lots: i64) -> i64 {
+    match width {
+        #[cfg(target_arch = "x86_64")]
+        // SAFETY: a risk book only takes a width that the machine was found to have.
+        Width::Avx512 => unsafe { worst_sum_avx512(sums, open, lots) },
+        _ => worst_sum(sums, open, lots),
+    }
+}
+
+/// Adds `lots` of `open` to `sums`.
+#[inline(always)]
+pub(super) fn add_scaled(width: Width, sums: &mut Total<i64>, open: &Lanes, lots: i64) {
+    match width {
+        #[cfg(target_arch = "x86_64")]
+        // SAFETY: as above.
+        Width::Avx512 => unsafe { add_lanes_avx512(sums, open, lots) },
+        _ => add_lanes(sums, open, lots),
     }
 }

@@ -3,7 +3,7 @@
 use alloc::vec::Vec;
 
 use super::Ratio;
-use crate::types::{InstrumentId, OptionKind, Price, Qty, TimeMs, UnderlyingId};
+use crate::types::{Cash, InstrumentId, OptionKind, Price, Qty, TimeMs, UnderlyingId};
 
 /// One underlying's prices at one tick.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -33,13 +33,22 @@ pub struct ExpiryState {
     pub expiry: TimeMs,
     /// Forward price of what is not settled yet.
     pub forward: Price,
-    /// In the last 30 min, the mean of the settlement samples taken so far. Where it is absent the
-    /// forward stands for it.
-    pub settled: Option<Price>,
+    /// What of the settlement price is known in the last 30 min. Where it is absent, time decides how
+    /// much is, and the forward stands for it.
+    pub settled: Option<Settled>,
     /// Interest rate a year; negative counts as zero.
     pub rate: Ratio,
     /// The lower of the forward's and the rate's confidence.
     pub confidence: Ratio,
+}
+
+/// The known part of a settlement price.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Settled {
+    /// Mean of the samples taken.
+    pub mean: Price,
+    /// Their share of all samples, 0..=1.
+    pub share: Ratio,
 }
 
 /// One option's marked volatility.
@@ -108,6 +117,9 @@ pub struct Holding {
     pub open_buy: u64,
     /// Open lots on the ask side.
     pub open_sell: u64,
+    /// What the open orders lose if they fill at their prices rather than at the mark
+    /// ([`RiskBook::drag`](super::RiskBook::drag) summed over them); at most zero.
+    pub open_drag: Cash,
 }
 
 impl Holding {
@@ -118,6 +130,7 @@ impl Holding {
             position: lots,
             open_buy: 0,
             open_sell: 0,
+            open_drag: Cash::ZERO,
         }
     }
 }

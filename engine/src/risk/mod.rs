@@ -26,8 +26,6 @@ mod orders;
 mod parameters;
 mod row;
 mod standard;
-#[cfg(test)]
-mod tests;
 
 pub use book::{RiskBook, RiskError};
 pub use evaluate::Margin;
@@ -36,10 +34,10 @@ pub use lanes::{
     SPOT_SCENARIOS_MAX, Width,
 };
 pub use market::{
-    CollateralTerms, ExpiryState, Holding, InstrumentKind, InstrumentTerms, UnderlyingState,
-    VolMark,
+    CollateralTerms, ExpiryState, Holding, InstrumentKind, InstrumentTerms, Settled,
+    UnderlyingState, VolMark,
 };
-pub use orders::{OpenChange, OrderCheck};
+pub use orders::{AccountCheck, OpenChange, OrderCheck, PositionChange};
 pub use parameters::{
     BasisParameters, ContingencyParameters, LossParameters, ParameterError, Pm2Parameters, Ratio,
     Scenario, SkewParameters, StandardParameters, VolShock, VolShockParameters,

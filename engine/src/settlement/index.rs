@@ -59,7 +59,9 @@ impl IndexFeed {
         if observation.observed_at > now || stale || !ascending {
             return Err(Reject::BadObservation);
         }
-        if observation.sources.len() != sources || observation.forwards.len() > 64 {
+        if observation.sources.len() != sources
+            || observation.forwards.len() > crate::limits::FORWARDS_MAX
+        {
             return Err(Reject::BadObservation);
         }
         if self.observations.len() <= slot {

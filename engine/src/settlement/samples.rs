@@ -3,6 +3,7 @@
 use borsh::{BorshDeserialize, BorshSerialize};
 
 use crate::params::SettlementParameters;
+use crate::risk::{Ratio, Settled};
 use crate::types::{Price, TimeMs};
 
 /// Samples of one expiry.
@@ -69,6 +70,17 @@ impl Samples {
     /// How many samples there are.
     pub const fn count(&self) -> u32 {
         self.count
+    }
+
+    /// The known part of the settlement price, as the margin models take it.
+    pub fn settled(&self, parameters: &SettlementParameters) -> Option<Settled> {
+        let share = i64::from(self.count)
+            .saturating_mul(Ratio::ONE.get())
+            .checked_div(i64::from(Self::full(parameters)))?;
+        Some(Settled {
+            mean: self.mean()?,
+            share: Ratio::new(share),
+        })
     }
 
     /// The mean so far, rounded down; `None` without samples.

@@ -5,8 +5,8 @@ use std::path::PathBuf;
 
 use lifeboat_engine::risk::{
     BasisParameters, CollateralTerms, ContingencyParameters, ExpiryState, Holding, InstrumentKind,
-    InstrumentTerms, LossParameters, Pm2Parameters, Ratio, RiskBook, Scenario, SkewParameters,
-    StandardParameters, UnderlyingState, VolMark, VolShock, VolShockParameters,
+    InstrumentTerms, LossParameters, Pm2Parameters, Ratio, RiskBook, Scenario, Settled,
+    SkewParameters, StandardParameters, UnderlyingState, VolMark, VolShock, VolShockParameters,
 };
 use lifeboat_engine::types::{Cash, InstrumentId, OptionKind, Price, Qty, TimeMs, UnderlyingId};
 use serde_json::Value;
@@ -78,9 +78,13 @@ struct Builder {
 
 impl Builder {
     fn add(&mut self, kind: InstrumentKind, amount: f64) -> InstrumentId {
+        self.add_on(0, kind, amount)
+    }
+
+    fn add_on(&mut self, underlying: u8, kind: InstrumentKind, amount: f64) -> InstrumentId {
         let instrument = InstrumentId::new(self.holdings.len() as u32);
         let (lot, lots) = lots(amount);
-        let underlying = UnderlyingId::new(0);
+        let underlying = UnderlyingId::new(underlying);
         let terms = InstrumentTerms {
             underlying,
             lot,
@@ -251,5 +255,120 @@ fn pm2_parameters(parameters: &Value) -> Pm2Parameters {
             mm_option: p("OtherContingency", "MM_OPTION_PERCENT"),
             im_option: p("OtherContingency", "IM_OPTION_PERCENT"),
         },
+    }
+}
+
+/// A fixed-point number with 18 decimals.
+fn wei(value: &Value) -> f64 {
+    if value.is_null() {
+        0.0
+    } else {
+        number(value) * 1e-18
+    }
+}
+
+fn wei_ratio(value: &Value) -> Ratio {
+    Ratio::new((wei(value) * 1e9).round() as i64)
+}
+
+/// The underlyings of the standard-margin cases, in the order of their price lists.
+const NAMES: [&str; 2] = ["ETH", "BTC"];
+
+/// Builds one case of `standard.json`.
+pub fn standard_case(case: &Value) -> Case {
+    let scenario = &case["Scenario"];
+    let book = RiskBook::new(Pm2Parameters::default(), StandardParameters::default(), 1);
+    let mut builder = Builder {
+        book: book.unwrap(),
+        holdings: Vec::new(),
+        marks: Vec::new(),
+    };
+    let list = |name: &str| scenario[name].as_array().unwrap();
+    for (at, name) in list("OptionUnderlying").iter().enumerate() {
+        let underlying = NAMES
+            .iter()
+            .position(|known| name.as_str() == Some(*known))
+            .unwrap();
+        let kind = InstrumentKind::Option {
+            expiry: expiry_of(&list("OptionExpiries")[at]),
+            strike: price(wei(&list("OptionStrikes")[at])),
+            kind: match number(&list("OptionIsCall")[at]) as u8 {
+                1 => OptionKind::Call,
+                _ => OptionKind::Put,
+            },
+        };
+        let amount = wei(&list("OptionAmounts")[at]);
+        let instrument = builder.add_on(underlying as u8, kind, amount);
+        let vol = wei_ratio(&list("OptionVols")[at]);
+        let confidence = wei_ratio(&list("OptionVolConfidences")[at]);
+        builder.marks.push(VolMark {
+            instrument,
+            vol,
+            confidence,
+        });
+    }
+    for (at, name) in NAMES.iter().enumerate() {
+        let perps = wei(&scenario[format!("Perps_{name}").as_str()]);
+        if perps != 0.0 {
+            builder.add_on(at as u8, InstrumentKind::Perp, perps);
+        }
+        let base = wei(&scenario[format!("w{name}").as_str()]);
+        if base != 0.0 {
+            let terms = CollateralTerms {
+                price: price(wei(&scenario[format!("{name}SpotPrice").as_str()])),
+                confidence: Ratio::ONE,
+                risk_cancelling: false,
+                im_haircut: Ratio::ZERO,
+                mm_haircut: Ratio::ZERO,
+            };
+            builder.add_on(at as u8, InstrumentKind::Collateral(terms), base);
+        }
+    }
+    for at in 0..NAMES.len() {
+        let market = standard_market(scenario, at);
+        builder.book.tick(&market, &builder.marks).unwrap();
+    }
+    let result = &case["Result"];
+    let credits = ["UnrealizedPNL", "UnsettledFunding"].map(|name| wei(&result[name]));
+    let held = wei(&scenario["Cash"]);
+    Case {
+        book: builder.book,
+        holdings: builder.holdings,
+        cash: cash(held + credits.iter().sum::<f64>()),
+    }
+}
+
+fn standard_market(scenario: &Value, at: usize) -> UnderlyingState {
+    let name = NAMES[at];
+    let of = |field: String| wei(&scenario[field.as_str()]);
+    let list = |name: &str| scenario[name].as_array().unwrap();
+    let share = scenario[format!("PercentFixed{name}").as_str()]
+        .as_f64()
+        .unwrap_or(0.0);
+    let mean = price(of(format!("TWAP_{name}")));
+    let feeds = list("FeedExpiries").iter().enumerate();
+    let own = feeds.filter(|(feed, _)| list("OptionUnderlying")[*feed].as_str() == Some(name));
+    let expiries = own.map(|(feed, seconds)| {
+        let share = Ratio::new((share * 1e9) as i64);
+        let in_window = number(seconds) < 1800.0;
+        ExpiryState {
+            expiry: expiry_of(seconds),
+            forward: price(wei(&list("Forwards")[feed])),
+            settled: in_window.then_some(Settled { mean, share }),
+            // These cases mark options without discounting.
+            rate: Ratio::ZERO,
+            confidence: wei_ratio(&list("ForwardConfidences")[feed])
+                .min(wei_ratio(&list("DiscountConfidences")[feed])),
+        }
+    });
+    UnderlyingState {
+        underlying: UnderlyingId::new(at as u8),
+        now: NOW,
+        spot: price(of(format!("{name}SpotPrice"))),
+        spot_confidence: wei_ratio(&scenario["SpotPerpConfidences"][at][0]),
+        perp: price(wei(&scenario["PerpPrice"][at])),
+        perp_confidence: wei_ratio(&scenario["SpotPerpConfidences"][at][1]),
+        stable: wei_ratio(&scenario["USDCValue"]),
+        expiries: expiries.collect(),
     }
 }

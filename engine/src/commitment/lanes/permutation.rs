@@ -1,11 +1,9 @@
 //! Keccak-f\[1600\] and its sponge over vectors of 64-bit lanes, written once for every vector width.
 
 /// The 24 round constants (FIPS 202, section 3.2.5).
-#[cfg(target_arch = "x86_64")]
 pub(super) const ROUND_CONSTANTS: [u64; 24] = round_constants();
 
 /// The constants from their defining linear-feedback shift register, so that none can be mistyped.
-#[cfg(target_arch = "x86_64")]
 #[allow(
     clippy::indexing_slicing,
     clippy::arithmetic_side_effects,
@@ -29,7 +27,6 @@ const fn round_constants() -> [u64; 24] {
 
 /// Writes the sponge for one vector unit. The caller's module provides `Vector`, `LANES`, `zero`,
 /// `splat`, `load`, `store`, `xor`, `xor3` (a ⊕ b ⊕ c), `chi` (a ⊕ (¬b ∧ c)) and `rotate`.
-#[cfg(target_arch = "x86_64")]
 macro_rules! sponge {
     ($feature:literal) => {
         /// One round: theta, rho and pi into five rows, chi and iota back out.
@@ -251,5 +248,4 @@ macro_rules! sponge {
     };
 }
 
-#[cfg(target_arch = "x86_64")]
 pub(super) use sponge;

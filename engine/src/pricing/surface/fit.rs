@@ -1,0 +1,221 @@
+//! Fitting a smile to points: for a given centre and width, SVI is linear in its other three
+//! parameters, so a small search over two dimensions with least squares inside finds all five.
+
+use super::quotes::Point;
+use super::smile::{SKEW_MAX, Smile, nodes};
+use super::{Surface, smile};
+use crate::pricing::float::{abs, at_least, sqrt};
+use alloc::vec::Vec;
+
+/// Centres tried first, in standard deviations; widths, in the same.
+const CENTRES: [f64; 7] = [-1.5, -1.0, -0.5, 0.0, 0.5, 1.0, 1.5];
+const WIDTHS: [f64; 6] = [0.1, 0.25, 0.5, 1.0, 2.0, 4.0];
+/// Rounds of search around the best so far, each with half the step.
+const REFINEMENTS: u32 = 6;
+/// How often residuals reweight the points.
+const REWEIGHTINGS: u32 = 2;
+/// A residual of this many standard errors halves a point's weight.
+const RESIDUAL_SCALE: f64 = 3.0;
+
+/// A smile with its cost.
+#[derive(Clone, Copy)]
+struct Candidate {
+    smile: Smile,
+    centre: f64,
+    width: f64,
+    cost: f64,
+}
+
+/// The smile that fits the points best among those without butterfly arbitrage; a flat one at least.
+pub(super) fn smile(points: &[Point], years: f64) -> Smile {
+    let mut points = points.to_vec();
+    let weights: Vec<f64> = points.iter().map(|point| point.weight).collect();
+    let deviation = at_least(sqrt(mean_variance(&points) * years), 1e-4);
+    let mut best = search(&points, deviation, years);
+    for _ in 0..REWEIGHTINGS {
+        for (point, weight) in points.iter_mut().zip(&weights) {
+            let miss = point.variance - best.variance(point.k);
+            let square = miss * miss * weight / (RESIDUAL_SCALE * RESIDUAL_SCALE);
+            point.weight = weight / (1.0 + square);
+        }
+        best = search(&points, deviation, years);
+    }
+    best
+}
+
+/// With few points: the last smile raised or lowered to their mean, or a flat one.
+pub(super) fn level(points: &[Point], last: Option<&Surface>) -> Option<Smile> {
+    if points.is_empty() {
+        return None;
+    }
+    let Some(last) = last.map(Smile::from) else {
+        return Some(Smile::flat(mean_variance(points)));
+    };
+    let misses = points.iter().map(|point| {
+        let miss = point.variance - last.variance(point.k);
+        (miss * point.weight, point.weight)
+    });
+    let (sum, weight) = misses.fold((0.0, 0.0), |sum, miss| (sum.0 + miss.0, sum.1 + miss.1));
+    Some(last.raised(sum / at_least(weight, 1e-300)))
+}
+
+fn mean_variance(points: &[Point]) -> f64 {
+    let sums = points
+        .iter()
+        .map(|point| (point.variance * point.weight, point.weight));
+    let (sum, weight) = sums.fold((0.0, 0.0), |sum, next| (sum.0 + next.0, sum.1 + next.1));
+    sum / at_least(weight, 1e-300)
+}
+
+fn search(points: &[Point], deviation: f64, years: f64) -> Smile {
+    let flat = Smile::flat(mean_variance(points));
+    let cost = cost(points, &flat);
+    let mut best = Candidate {
+        smile: flat,
+        centre: 0.0,
+        width: 1.0,
+        cost,
+    };
+    let mut consider = |centre: f64, width: f64| -> Candidate {
+        if let Some(smile) = fitted(points, centre * deviation, width * deviation, years) {
+            let cost = self::cost(points, &smile);
+            if cost < best.cost {
+                best = Candidate {
+                    smile,
+                    centre,
+                    width,
+                    cost,
+                };
+            }
+        }
+        best
+    };
+    for centre in CENTRES {
+        for width in WIDTHS {
+            consider(centre, width);
+        }
+    }
+    let (mut step, mut ratio) = (0.25, 1.5);
+    for _ in 0..REFINEMENTS {
+        let Candidate { centre, width, .. } = consider(0.0, 1.0);
+        for (shift, factor) in [
+            (-step, 1.0),
+            (step, 1.0),
+            (0.0, ratio),
+            (0.0, 1.0 / ratio),
+            (-step, ratio),
+            (step, ratio),
+            (-step, 1.0 / ratio),
+            (step, 1.0 / ratio),
+        ] {
+            consider(centre + shift, width * factor);
+        }
+        step *= 0.5;
+        ratio = sqrt(ratio);
+    }
+    consider(0.0, 1.0).smile
+}
+
+fn cost(points: &[Point], smile: &Smile) -> f64 {
+    let squares = points.iter().map(|point| {
+        let miss = point.variance - smile.variance(point.k);
+        miss * miss * point.weight
+    });
+    squares.sum()
+}
+
+/// The best smile with this centre and width; `None` if it would have butterfly arbitrage.
+fn fitted(points: &[Point], centre: f64, width: f64, years: f64) -> Option<Smile> {
+    let free = least_squares(points, centre, width, None)?;
+    let smile = if free.slope < 0.0 {
+        return None;
+    } else if abs(free.skew) > SKEW_MAX {
+        let skew = if free.skew > 0.0 { SKEW_MAX } else { -SKEW_MAX };
+        least_squares(points, centre, width, Some(skew)).filter(|smile| smile.slope >= 0.0)?
+    } else {
+        free
+    };
+    // What is kept is the rounded surface: that is the one that must be free of arbitrage.
+    let surface = smile.rounded(years)?;
+    let smile = Smile::from(&surface);
+    let positive = nodes(1.0).all(|k| smile.variance(k) > 0.0);
+    (positive && smile.is_butterfly_free(years)).then_some(smile)
+}
+
+/// Weighted least squares for level, slope·skew and slope, or, with the skew given, level and slope.
+fn least_squares(points: &[Point], centre: f64, width: f64, skew: Option<f64>) -> Option<Smile> {
+    let mut normal = Normal::default();
+    for point in points {
+        let x = point.k - centre;
+        let root = sqrt(x * x + width * width);
+        match skew {
+            None => normal.add([1.0, x, root], point),
+            Some(skew) => normal.add([1.0, 0.0, skew * x + root], point),
+        }
+    }
+    let [level, tilt, slope] = normal.solve(skew.is_none())?;
+    let skew = match skew {
+        Some(skew) => skew,
+        None if abs(slope) > 1e-12 => tilt / slope,
+        None => return None,
+    };
+    Some(smile::Smile {
+        level,
+        slope,
+        skew,
+        centre,
+        width,
+    })
+}
+
+/// The normal equations of a fit in three unknowns, symmetric.
+#[derive(Default)]
+struct Normal {
+    aa: f64,
+    ab: f64,
+    ac: f64,
+    bb: f64,
+    bc: f64,
+    cc: f64,
+    right: [f64; 3],
+}
+
+impl Normal {
+    fn add(&mut self, [a, b, c]: [f64; 3], point: &Point) {
+        let w = point.weight;
+        self.aa += w * a * a;
+        self.ab += w * a * b;
+        self.ac += w * a * c;
+        self.bb += w * b * b;
+        self.bc += w * b * c;
+        self.cc += w * c * c;
+        let [ra, rb, rc] = &mut self.right;
+        *ra += w * a * point.variance;
+        *rb += w * b * point.variance;
+        *rc += w * c * point.variance;
+    }
+
+    /// Elimination of a, then b (if it is used), then c; `None` when the points do not tell them
+    /// apart.
+    fn solve(&self, with_b: bool) -> Option<[f64; 3]> {
+        let [ra, rb, rc] = self.right;
+        let tiny = 1e-12;
+        if self.aa <= 0.0 {
+            return None;
+        }
+        let (fb, fc) = (self.ab / self.aa, self.ac / self.aa);
+        let (bb, bc) = (self.bb - fb * self.ab, self.bc - fb * self.ac);
+        let (cc, rb, rc) = (self.cc - fc * self.ac, rb - fb * ra, rc - fc * ra);
+        if with_b && bb <= tiny * self.bb {
+            return None;
+        }
+        let f = if with_b { bc / bb } else { 0.0 };
+        let pivot = cc - f * bc;
+        if pivot <= tiny * self.cc {
+            return None;
+        }
+        let c = (rc - f * rb) / pivot;
+        let b = if with_b { (rb - bc * c) / bb } else { 0.0 };
+        Some([(ra - self.ab * b - self.ac * c) / self.aa, b, c])
+    }
+}
