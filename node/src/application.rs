@@ -1,0 +1,184 @@
+//! Proposes blocks and judges proposals.
+//!
+//! **Owns** pacing, the choice of commands, and the rules a proposal must meet. **Never** executes:
+//! a block is executed once, when it is final. A proposal's claim about executed state is compared
+//! with this node's own root (I2); while this node has not executed that far the question stays
+//! open, which consensus treats as abstaining.
+
+use std::collections::BTreeSet;
+use std::sync::Arc;
+use std::time::Duration;
+
+use commonware_consensus::marshal::ancestry::Ancestry;
+use commonware_consensus::{Application, Heightable as _};
+use commonware_cryptography::{Digested, Digestible as _};
+use commonware_runtime::Clock;
+use futures::StreamExt as _;
+use lifeboat_engine::limits::{BLOCK_BYTES_MAX, COMMANDS_PER_BLOCK_MAX};
+use lifeboat_engine::types::{Digest, Height, TimeMs};
+
+use crate::block::{Block, Body, Claim, ENGINE_VERSION, Header, ProposalContext};
+use crate::consensus::Scheme;
+use crate::shared::{ROOT_LAG_MAX, Shared, millis};
+
+/// The application consensus drives.
+#[derive(Clone, Debug)]
+pub struct Proposer {
+    shared: Arc<Shared>,
+}
+
+impl Proposer {
+    /// A proposer over a node's shared state.
+    pub fn new(shared: Arc<Shared>) -> Self {
+        Self { shared }
+    }
+
+    /// Commands already in blocks that are not executed yet, so that none is ordered twice.
+    async fn in_flight(&self, mut ancestry: impl Ancestry<Block>) -> BTreeSet<Digest> {
+        let mut keys = BTreeSet::new();
+        while let Some(block) = ancestry.next().await {
+            let executed = self.shared.frontier().height.get();
+            let height = block.height().get();
+            if height > executed {
+                keys.extend(block.inner().body().keys());
+            }
+            if height <= executed + 1 {
+                break;
+            }
+        }
+        keys
+    }
+
+    /// Waits for the pace: soon after the parent while commands wait, later while none do.
+    async fn pace(&self, clock: &impl Clock, parent: TimeMs, in_flight: &BTreeSet<Digest>) {
+        let pacing = self.shared.pacing;
+        loop {
+            let arrived = self.shared.arrived.notified();
+            let now = millis(clock.current());
+            // A parent from a clock ahead of this one must not stretch the wait.
+            let since = now.since(parent.min(now));
+            let busy = self.shared.mempool().has_more_than(in_flight);
+            let wait = if busy { pacing.busy_ms } else { pacing.idle_ms };
+            if since >= wait {
+                return;
+            }
+            let sleep = clock.sleep(Duration::from_millis(wait - since));
+            if busy {
+                sleep.await;
+            } else {
+                tokio::select! { biased; () = arrived => {}, () = sleep => {} }
+            }
+        }
+    }
+
+    fn build(
+        &self,
+        context: &ProposalContext,
+        parent: &Header,
+        now: TimeMs,
+        in_flight: &BTreeSet<Digest>,
+    ) -> Block {
+        let pacing = self.shared.pacing;
+        let frontier = self.shared.frontier();
+        let time = parent.time.max(now);
+        let chosen = self.shared.mempool().select(
+            in_flight,
+            time,
+            pacing.commands_max.min(COMMANDS_PER_BLOCK_MAX),
+            pacing.bytes_max.min(BLOCK_BYTES_MAX - 4),
+        );
+        let parts = chosen
+            .into_iter()
+            .map(|pending| {
+                (
+                    pending.key,
+                    pending.bytes,
+                    pending.checked.command().clone(),
+                )
+            })
+            .collect();
+        let claim = Claim {
+            chain: self.shared.chain,
+            height: parent.height.next(),
+            time,
+            executed: frontier.height,
+            state_root: frontier.root,
+        };
+        Block::propose(context, claim, Body::from_encoded(parts))
+    }
+
+    /// Whether a header's claim about executed state is true; resolves once this node knows.
+    async fn claim_holds(&self, header: &Header) -> bool {
+        self.shared.executed(header.executed).await;
+        match self.shared.root_at(header.executed) {
+            Some(own) => own == header.state_root,
+            // Too old to know: only a block long final could claim it, so there is nothing to vote on.
+            None => std::future::pending().await,
+        }
+    }
+}
+
+/// The rules that need nothing but the block and its parent.
+fn is_well_formed(shared: &Shared, header: &Header, parent: &Header) -> bool {
+    let lag = header.height.get().saturating_sub(header.executed.get());
+    header.chain == shared.chain
+        && header.engine_version == ENGINE_VERSION
+        && header.height == parent.height.next()
+        && header.parent == parent.digest()
+        && header.time >= parent.time
+        && header.executed < header.height
+        && lag <= ROOT_LAG_MAX
+        && header.exit_root == Digest::default()
+}
+
+impl<E: Clock> Application<E> for Proposer {
+    type SigningScheme = Scheme;
+    type Context = ProposalContext;
+    type Block = Block;
+    type Input = ();
+
+    async fn propose(
+        &mut self,
+        (clock, context): (E, ProposalContext),
+        ancestry: impl Ancestry<Block>,
+        (): (),
+    ) -> Option<Digested<Block>> {
+        let parent = ancestry.clone().next().await?.inner().header().clone();
+        let in_flight = self.in_flight(ancestry).await;
+        // A block may not reach back further than this for its root: wait until execution is near.
+        let near = parent.height.get().saturating_sub(ROOT_LAG_MAX / 2);
+        self.shared.executed(Height::new(near)).await;
+        self.pace(&clock, parent.time, &in_flight).await;
+        let block = self.build(&context, &parent, millis(clock.current()), &in_flight);
+        let digest = block.digest();
+        Some(Digested::precomputed(block, digest))
+    }
+
+    async fn verify(
+        &mut self,
+        (clock, _): (E, ProposalContext),
+        mut ancestry: impl Ancestry<Block>,
+    ) -> bool {
+        let (Some(block), Some(parent)) = (ancestry.next().await, ancestry.next().await) else {
+            // An ancestor is missing for now: that says nothing about the block.
+            return std::future::pending().await;
+        };
+        let (header, parent) = (block.inner().header(), parent.inner().header());
+        if !is_well_formed(&self.shared, header, parent) {
+            tracing::warn!(height = %header.height, view = header.view, "refused a malformed proposal");
+            return false;
+        }
+        let latest = millis(clock.current()).plus_ms(self.shared.pacing.ahead_ms_max);
+        if header.time > latest {
+            clock
+                .sleep(Duration::from_millis(header.time.since(latest)))
+                .await;
+        }
+        let holds = self.claim_holds(header).await;
+        if !holds {
+            tracing::warn!(height = %header.height, executed = %header.executed, claimed = %header.state_root,
+                "refused a proposal: its root differs from this node's");
+        }
+        holds
+    }
+}

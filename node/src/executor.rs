@@ -1,0 +1,354 @@
+//! Executes finalized blocks, each exactly once and in height order (I3), and keeps what a restart
+//! needs.
+//!
+//! **Owns** the state machine, the block log, snapshots and the quarantine. Order of work for a
+//! block: compare the root its header carries with this node's own (I2), apply, log, snapshot now
+//! and then, answer, acknowledge. **Never** answers anybody before the block is final and applied.
+
+use std::io;
+use std::panic::{AssertUnwindSafe, catch_unwind};
+use std::sync::{Arc, PoisonError, RwLock};
+
+use lifeboat_engine::types::{Digest, Height};
+use lifeboat_engine::{AgreedRoot, Applied, Block as EngineBlock, CheckedCommand, Event};
+
+use crate::block::Block;
+use crate::files::Files;
+use crate::journal::Writer;
+use crate::machine::{Blueprint, Machine};
+use crate::outcome::{OUTCOME_EVENTS_MAX, Outcome, Span, Verdict, spans};
+use crate::quarantine::{Quarantine, find_guilty, panic_message};
+use crate::shared::{AppliedBlock, Frontier, Shared, Stop};
+use crate::snapshot::{self, Snapshot};
+
+/// When snapshots are taken.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, serde::Serialize, serde::Deserialize)]
+#[serde(default, deny_unknown_fields)]
+pub struct SnapshotPolicy {
+    /// Blocks between snapshots; 0 takes none.
+    pub every: u64,
+    /// Shifts the heights, so that validators do not all pause for theirs at once.
+    pub offset: u64,
+}
+
+impl Default for SnapshotPolicy {
+    fn default() -> Self {
+        Self {
+            every: 4_000,
+            offset: 0,
+        }
+    }
+}
+
+/// Applies blocks to the state machine.
+pub struct Executor {
+    blueprint: Arc<dyn Blueprint>,
+    machine: Arc<RwLock<Box<dyn Machine>>>,
+    shared: Arc<Shared>,
+    files: Arc<dyn Files>,
+    journal: Writer,
+    quarantine: Quarantine,
+    policy: SnapshotPolicy,
+}
+
+fn storage(context: &str) -> impl FnOnce(io::Error) -> Stop + '_ {
+    move |error| Stop::Storage {
+        context: context.to_owned(),
+        error: error.to_string(),
+    }
+}
+
+impl Executor {
+    /// Opens the data folder: the newest snapshot that verifies, or genesis.
+    ///
+    /// # Errors
+    /// When the disk fails.
+    pub fn open(
+        blueprint: Arc<dyn Blueprint>,
+        shared: Arc<Shared>,
+        files: Arc<dyn Files>,
+        policy: SnapshotPolicy,
+    ) -> Result<Self, Stop> {
+        let quarantine =
+            Quarantine::load(&*files).map_err(storage("reading the quarantine list"))?;
+        let journal = Writer::open(files.clone()).map_err(storage("opening the block log"))?;
+        let found = load_snapshot(&*blueprint, &*files, u64::MAX)?;
+        let machine = match found {
+            Some((snapshot, machine)) => {
+                shared.restart_at(snapshot.frontier, snapshot.roots);
+                machine
+            }
+            None => blueprint.genesis(),
+        };
+        Ok(Self {
+            machine: Arc::new(RwLock::new(machine)),
+            blueprint,
+            shared,
+            files,
+            journal,
+            quarantine,
+            policy,
+        })
+    }
+
+    /// The state machine, for readers.
+    pub fn machine(&self) -> Arc<RwLock<Box<dyn Machine>>> {
+        self.machine.clone()
+    }
+
+    /// The last block in the log.
+    pub fn logged(&self) -> Option<Height> {
+        self.journal.last()
+    }
+
+    /// Logs a block that a snapshot already covers.
+    ///
+    /// # Errors
+    /// When the disk fails.
+    pub fn log(&mut self, block: &Block, certificate: &[u8]) -> Result<(), Stop> {
+        let appended = self.journal.append(block, certificate);
+        appended.map_err(storage("writing the block log"))
+    }
+
+    /// Executes the next block. One already executed is left alone.
+    ///
+    /// # Errors
+    /// The reason to stop the node.
+    pub fn execute(&mut self, block: &Block, certificate: &[u8]) -> Result<(), Stop> {
+        let header = block.header();
+        let before = self.shared.frontier();
+        if header.height <= before.height {
+            return Ok(());
+        }
+        if header.height != before.height.next() || header.parent != before.digest {
+            return Err(Stop::Unchained {
+                height: header.height,
+            });
+        }
+        self.compare_root(header.executed, header.state_root)?;
+        let engine_block = self.engine_block(block);
+        let mut events = Vec::with_capacity(engine_block.commands.len() * 2);
+        let applied = self.apply(&engine_block, &mut events)?;
+        self.log(block, certificate)?;
+        let after = Frontier {
+            height: header.height,
+            time: applied.time,
+            digest: header.digest(),
+            root: applied.state_root,
+            mode: applied.mode,
+        };
+        self.shared.advance(after);
+        self.snapshot_if_due(after)?;
+        self.settle(block, &events, &applied);
+        self.shared.publish(Arc::new(AppliedBlock {
+            header: header.clone(),
+            body: block.body().clone(),
+            events,
+            applied,
+        }));
+        Ok(())
+    }
+
+    /// Makes the log durable; call before stopping.
+    ///
+    /// # Errors
+    /// When the disk fails.
+    pub fn sync(&self) -> Result<(), Stop> {
+        self.journal
+            .sync()
+            .map_err(storage("syncing the block log"))
+    }
+
+    fn compare_root(&self, height: Height, agreed: Digest) -> Result<(), Stop> {
+        match self.shared.root_at(height) {
+            Some(own) if own != agreed => {
+                let kept = snapshot::distrust(&*self.files, height)
+                    .map_err(storage("setting snapshots aside"))?;
+                Err(Stop::Diverged {
+                    height,
+                    agreed,
+                    own,
+                    kept,
+                })
+            }
+            _ => Ok(()),
+        }
+    }
+
+    /// The block as the engine takes it; only signatures not seen before are verified.
+    fn engine_block(&self, block: &Block) -> EngineBlock {
+        let header = block.header();
+        let body = block.body();
+        let known: Vec<Option<Arc<CheckedCommand>>> = {
+            let mempool = self.shared.mempool();
+            body.keys().iter().map(|key| mempool.get(key)).collect()
+        };
+        let unseen = body.commands().iter().zip(&known);
+        let unseen = unseen.filter(|(_, known)| known.is_none());
+        let unseen: Vec<_> = unseen.map(|(command, _)| command.clone()).collect();
+        let mut checked = self.blueprint.check(unseen).into_iter();
+        let commands = known.into_iter().filter_map(|known| match known {
+            Some(known) => Some(Arc::unwrap_or_clone(known)),
+            None => checked.next(),
+        });
+        EngineBlock {
+            height: header.height,
+            time: header.time,
+            agreed: Some(AgreedRoot {
+                height: header.executed,
+                root: header.state_root,
+            }),
+            commands: commands.collect(),
+        }
+    }
+
+    fn apply(&mut self, block: &EngineBlock, events: &mut Vec<Event>) -> Result<Applied, Stop> {
+        loop {
+            let attempt = {
+                let mut machine = self.machine.write().unwrap_or_else(PoisonError::into_inner);
+                for index in self.quarantine.of(block.height) {
+                    machine.quarantine(block.height, index);
+                }
+                catch_unwind(AssertUnwindSafe(|| machine.apply(block, events)))
+            };
+            match attempt {
+                Ok(applied) => return Ok(applied),
+                Err(panic) => {
+                    events.clear();
+                    self.recover(block, &panic_message(&*panic))?;
+                }
+            }
+        }
+    }
+
+    /// Throws the torn state away, rebuilds the one before `block`, and quarantines the command that
+    /// broke it.
+    fn recover(&mut self, block: &EngineBlock, cause: &str) -> Result<(), Stop> {
+        let height = block.height;
+        tracing::error!(%height, cause, "the engine panicked; rebuilding the state before the block");
+        let broken = || Stop::Broken {
+            height,
+            cause: cause.to_owned(),
+        };
+        let machine = self.rebuild()?;
+        let state = machine.write_snapshot();
+        let skipped: Vec<u32> = self.quarantine.of(height).collect();
+        let guilty = find_guilty(&*self.blueprint, &state, &skipped, block)
+            .map_err(storage("searching for the command that broke the engine"))?;
+        let index = guilty.ok_or_else(broken)?;
+        tracing::error!(%height, index, "quarantined the command");
+        self.quarantine
+            .add(&*self.files, height, index)
+            .map_err(storage("writing the quarantine list"))?;
+        *self.machine.write().unwrap_or_else(PoisonError::into_inner) = machine;
+        Ok(())
+    }
+
+    /// The state at the frontier, from the newest snapshot and the block log.
+    fn rebuild(&self) -> Result<Box<dyn Machine>, Stop> {
+        let target = self.shared.frontier();
+        let found = load_snapshot(&*self.blueprint, &*self.files, target.height.get())?;
+        let (mut at, mut machine) = match found {
+            Some((snapshot, machine)) => (snapshot.frontier.height, machine),
+            None => (Height::new(0), self.blueprint.genesis()),
+        };
+        let reader = crate::journal::Reader::open(self.files.clone(), at.next())
+            .map_err(storage("reading the block log"))?;
+        for record in reader {
+            let record = record
+                .map_err(|error| storage("reading the block log")(io::Error::other(error)))?;
+            let height = record.block.header().height;
+            if height <= at {
+                continue;
+            }
+            if at >= target.height {
+                break;
+            }
+            for index in self.quarantine.of(height) {
+                machine.quarantine(height, index);
+            }
+            machine.apply(&self.engine_block(&record.block), &mut Vec::new());
+            at = height;
+        }
+        if at != target.height || machine.state_root() != target.root {
+            return Err(Stop::Broken {
+                height: target.height,
+                cause: "the state could not be rebuilt from the block log".to_owned(),
+            });
+        }
+        Ok(machine)
+    }
+
+    fn snapshot_if_due(&self, at: Frontier) -> Result<(), Stop> {
+        let due = self.policy.every != 0
+            && (at.height.get() + self.policy.offset).is_multiple_of(self.policy.every);
+        if due { self.snapshot(at) } else { Ok(()) }
+    }
+
+    fn snapshot(&self, frontier: Frontier) -> Result<(), Stop> {
+        self.sync()?;
+        let state = {
+            let machine = self.machine.read().unwrap_or_else(PoisonError::into_inner);
+            machine.write_snapshot()
+        };
+        let roots = self.shared.recent_roots();
+        let snapshot = Snapshot {
+            frontier,
+            roots,
+            state,
+        };
+        snapshot::save(&*self.files, self.shared.chain, &snapshot)
+            .map_err(storage("writing a snapshot"))
+    }
+
+    /// Tells the mempool, and through it everybody who waits.
+    fn settle(&self, block: &Block, events: &[Event], applied: &Applied) {
+        let keys = block.body().keys();
+        let spans = spans(events, keys.len());
+        let mut mempool = self.shared.mempool();
+        for (index, (key, span)) in keys.iter().zip(spans).enumerate() {
+            let Some(span) = span else { continue };
+            let kept = if mempool.is_awaited(key) {
+                OUTCOME_EVENTS_MAX
+            } else {
+                0
+            };
+            let outcome = outcome(index as u32, span, kept, events, applied);
+            mempool.executed(*key, Arc::new(outcome));
+        }
+        mempool.expire(applied.height, applied.time);
+    }
+}
+
+fn outcome(index: u32, span: Span, kept: usize, events: &[Event], applied: &Applied) -> Outcome {
+    let own = &events[span.start..span.end];
+    let verdict: Verdict = span.verdict;
+    Outcome {
+        height: applied.height,
+        time: applied.time,
+        index,
+        verdict,
+        first_event: applied.first_event + span.start as u64,
+        events_total: own.len() as u32,
+        events: own.iter().take(kept).cloned().collect(),
+    }
+}
+
+fn load_snapshot(
+    blueprint: &dyn Blueprint,
+    files: &dyn Files,
+    height_max: u64,
+) -> Result<Option<(Snapshot, Box<dyn Machine>)>, Stop> {
+    let accept = |snapshot: &Snapshot| {
+        let machine = blueprint
+            .restore(&snapshot.state)
+            .map_err(|error| error.to_string())?;
+        if machine.state_root() == snapshot.frontier.root {
+            Ok(machine)
+        } else {
+            Err("its state does not have the root it claims".to_owned())
+        }
+    };
+    snapshot::load(files, blueprint.chain(), height_max, accept)
+        .map_err(storage("reading snapshots"))
+}

@@ -1,0 +1,269 @@
+//! Spreads commands, so that whichever validator leads can order them.
+//!
+//! **Owns** the intake of commands (submitted here or heard from peers), their signature checks in
+//! batches on a thread of its own, and repetition of what was not executed in time. **Never**
+//! forwards what a peer sent: every validator reaches every other.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use bytes::{BufMut as _, Bytes, BytesMut};
+use commonware_cryptography::ed25519::PublicKey as PeerKey;
+use commonware_p2p::{Receiver, Recipients, Sender};
+use commonware_runtime::{Clock, Spawner};
+use lifeboat_engine::types::{Digest, Height, TimeMs};
+use lifeboat_engine::{Command, Reject};
+use tokio::sync::mpsc;
+
+use crate::block::{for_each_command, keccak256};
+use crate::consensus::GOSSIP_BYTES_MAX;
+use crate::machine::Blueprint;
+use crate::mempool::{Admission, Pending};
+use crate::outcome::{Answer, Waiter};
+use crate::shared::{PeerTip, Shared, millis};
+
+/// How commands are spread.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, serde::Serialize, serde::Deserialize)]
+#[serde(default, deny_unknown_fields)]
+pub struct GossipPolicy {
+    /// How long commands are collected before they are checked and sent together.
+    pub batch_ms: u64,
+    /// A command submitted here is sent again when it was not executed for this long.
+    pub again_ms: u64,
+    /// How often this node says how far it is.
+    pub tip_ms: u64,
+}
+
+impl Default for GossipPolicy {
+    fn default() -> Self {
+        Self {
+            batch_ms: 4,
+            again_ms: 300,
+            tip_ms: 500,
+        }
+    }
+}
+
+/// Commands waiting for their signature check.
+pub const INTAKE_MAX: usize = 65_536;
+/// Commands checked in one batch.
+const BATCH_MAX: usize = 2_048;
+/// Commands in one message.
+const MESSAGE_COMMANDS_MAX: usize = 8_192;
+
+const TAG_COMMANDS: u8 = 0;
+const TAG_TIP: u8 = 1;
+
+/// A command on its way into the mempool.
+#[derive(Debug)]
+pub struct Arrival {
+    /// keccak256 of its encoding.
+    pub key: Digest,
+    /// Its encoding.
+    pub bytes: Bytes,
+    /// Itself.
+    pub command: Command,
+    /// Whether it was submitted here.
+    pub local: bool,
+}
+
+impl Arrival {
+    /// Encodes a command submitted here.
+    pub fn local(command: Command) -> Self {
+        // Writing into a Vec cannot fail; an impossible error would yield a refused empty command.
+        let bytes = Bytes::from(borsh::to_vec(&command).unwrap_or_default());
+        Self {
+            key: keccak256(&[&bytes]),
+            bytes,
+            command,
+            local: true,
+        }
+    }
+}
+
+/// The intake: checks signatures in batches, fills the mempool, sends on what was submitted here.
+pub async fn run_intake(
+    clock: impl Clock,
+    blueprint: Arc<dyn Blueprint>,
+    shared: Arc<Shared>,
+    policy: GossipPolicy,
+    mut arrivals: mpsc::Receiver<Arrival>,
+    mut sender: impl Sender<PublicKey = PeerKey>,
+) {
+    let mut batch = Vec::new();
+    while let Some(first) = arrivals.recv().await {
+        batch.push(first);
+        clock.sleep(Duration::from_millis(policy.batch_ms)).await;
+        while batch.len() < BATCH_MAX
+            && let Ok(next) = arrivals.try_recv()
+        {
+            batch.push(next);
+        }
+        let now = millis(clock.current());
+        let fresh = admit(&*blueprint, &shared, &mut batch, now);
+        send_commands(&mut sender, &fresh);
+    }
+}
+
+/// Checks a batch and adds it to the mempool. Returns the encodings of new local commands.
+fn admit(
+    blueprint: &dyn Blueprint,
+    shared: &Shared,
+    batch: &mut Vec<Arrival>,
+    now: TimeMs,
+) -> Vec<Bytes> {
+    {
+        let mempool = shared.mempool();
+        batch.retain(|arrival| arrival.local || !mempool.contains(&arrival.key));
+    }
+    let (commands, rest): (Vec<_>, Vec<_>) = batch
+        .drain(..)
+        .map(|arrival| (arrival.command, (arrival.key, arrival.bytes, arrival.local)))
+        .unzip();
+    let checked = blueprint.check(commands);
+    let mut fresh = Vec::new();
+    let mut mempool = shared.mempool();
+    for (checked, (key, bytes, local)) in checked.into_iter().zip(rest) {
+        if checked.signer().is_none() {
+            mempool.answer(&key, &Answer::Refused(Reject::BadSignature));
+            continue;
+        }
+        let pending = Pending {
+            key,
+            bytes: bytes.clone(),
+            checked: Arc::new(checked),
+        };
+        match mempool.add(pending, local.then_some(now)) {
+            Admission::Added if local => fresh.push(bytes),
+            Admission::Busy => mempool.answer(&key, &Answer::Busy),
+            Admission::Added | Admission::Known | Admission::Executed => {}
+        }
+    }
+    drop(mempool);
+    shared.arrived.notify_waiters();
+    fresh
+}
+
+fn send_commands(sender: &mut impl Sender<PublicKey = PeerKey>, encoded: &[Bytes]) {
+    let mut rest = encoded;
+    while !rest.is_empty() {
+        let mut size = 5;
+        let mut count = 0;
+        for bytes in rest.iter().take(MESSAGE_COMMANDS_MAX) {
+            if size + bytes.len() > GOSSIP_BYTES_MAX {
+                break;
+            }
+            size += bytes.len();
+            count += 1;
+        }
+        let (now, later) = rest.split_at(count.max(1));
+        let mut message = BytesMut::with_capacity(size);
+        message.put_u8(TAG_COMMANDS);
+        message.put_u32_le(now.len() as u32);
+        now.iter().for_each(|bytes| message.put_slice(bytes));
+        let _ = sender.send(Recipients::All, message.freeze(), false);
+        rest = later;
+    }
+}
+
+/// Listens to peers.
+pub async fn run_listener(
+    clock: impl Clock,
+    shared: Arc<Shared>,
+    arrivals: mpsc::Sender<Arrival>,
+    mut receiver: impl Receiver<PublicKey = PeerKey>,
+) {
+    while let Ok((peer, message)) = receiver.recv().await {
+        let message: Vec<u8> = message.into();
+        match message.split_first() {
+            Some((&TAG_COMMANDS, commands)) => hear_commands(&shared, &arrivals, commands),
+            Some((&TAG_TIP, tip)) => {
+                if let Ok(height) = <[u8; 8]>::try_from(tip) {
+                    let mut key = [0; 32];
+                    key.copy_from_slice(peer.as_ref());
+                    let tip = PeerTip {
+                        height: Height::new(u64::from_le_bytes(height)),
+                        heard: millis(clock.current()),
+                    };
+                    shared.heard(key, tip);
+                }
+            }
+            _ => tracing::debug!(%peer, "ignored a gossip message of an unknown kind"),
+        }
+    }
+}
+
+fn hear_commands(shared: &Shared, arrivals: &mpsc::Sender<Arrival>, bytes: &[u8]) {
+    let mut heard = Vec::new();
+    let decoded = for_each_command(bytes, |encoded, command| {
+        heard.push(Arrival {
+            key: keccak256(&[encoded]),
+            bytes: Bytes::copy_from_slice(encoded),
+            command,
+            local: false,
+        });
+    });
+    if decoded.is_err() {
+        return;
+    }
+    {
+        let mempool = shared.mempool();
+        heard.retain(|arrival| {
+            !mempool.contains(&arrival.key) && mempool.outcome(&arrival.key).is_none()
+        });
+    }
+    for arrival in heard {
+        // A full intake sheds what peers sent: they send it again.
+        if arrivals.try_send(arrival).is_err() {
+            return;
+        }
+    }
+}
+
+/// Repeats commands that were not executed in time, and says how far this node is.
+pub async fn run_ticker(
+    clock: impl Clock + Spawner,
+    shared: Arc<Shared>,
+    policy: GossipPolicy,
+    mut sender: impl Sender<PublicKey = PeerKey>,
+) {
+    let step = (policy.again_ms / 3).max(10);
+    let mut since_tip = policy.tip_ms;
+    loop {
+        clock.sleep(Duration::from_millis(step)).await;
+        let now = millis(clock.current());
+        let before = TimeMs::new(now.get().saturating_sub(policy.again_ms));
+        let again = shared.mempool().regossip(before, now, GOSSIP_BYTES_MAX / 2);
+        send_commands(&mut sender, &again);
+        since_tip += step;
+        if since_tip >= policy.tip_ms {
+            since_tip = 0;
+            let mut message = BytesMut::with_capacity(9);
+            message.put_u8(TAG_TIP);
+            message.put_u64_le(shared.frontier().height.get());
+            let _ = sender.send(Recipients::All, message.freeze(), false);
+        }
+    }
+}
+
+/// Takes a command submitted here: answers at once if its fate is known or there is no room.
+pub fn submit(shared: &Shared, arrivals: &mpsc::Sender<Arrival>, command: Command, waiter: Waiter) {
+    let arrival = Arrival::local(command);
+    if arrival.bytes.is_empty() || arrival.bytes.len() > lifeboat_engine::limits::COMMAND_BYTES_MAX
+    {
+        return waiter.answer(Answer::Refused(Reject::Malformed));
+    }
+    if shared.stopping().is_some() {
+        return waiter.answer(Answer::Unknown);
+    }
+    let mut mempool = shared.mempool();
+    let known = mempool.contains(&arrival.key) || mempool.outcome(&arrival.key).is_some();
+    if !known && mempool.is_busy(&arrival.command, arrival.bytes.len()) {
+        return waiter.answer(Answer::Busy);
+    }
+    let key = arrival.key;
+    mempool.wait(key, waiter);
+    if !known && arrivals.try_send(arrival).is_err() {
+        mempool.answer(&key, &Answer::Busy);
+    }
+}

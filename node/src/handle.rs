@@ -1,0 +1,136 @@
+//! What the rest of the process holds of a running node.
+//!
+//! **Owns** submission, the stream of applied blocks, read access to state, and status.
+
+use std::any::Any;
+use std::sync::atomic::Ordering;
+use std::sync::{Arc, PoisonError, RwLock};
+
+use borsh::{BorshDeserialize, BorshSerialize};
+use lifeboat_engine::types::{Digest, Height, Mode, TimeMs};
+use lifeboat_engine::{Command, Engine};
+use tokio::sync::{broadcast, mpsc, oneshot};
+
+use crate::block::ENGINE_VERSION;
+use crate::gossip::{self, Arrival};
+use crate::machine::Machine;
+use crate::outcome::{Answer, Outcome, Waiter};
+use crate::shared::{AppliedBlock, Shared, Stop};
+
+/// How a node is doing.
+#[derive(Clone, Debug, PartialEq, Eq, BorshSerialize, BorshDeserialize)]
+pub struct Status {
+    /// The last executed height.
+    pub height: Height,
+    /// Its agreed time.
+    pub time: TimeMs,
+    /// The state root after it.
+    pub root: Digest,
+    /// The venue's mode.
+    pub mode: Mode,
+    /// It votes, is at the tip, and blocks come.
+    pub ready: bool,
+    /// It votes.
+    pub voting: bool,
+    /// The highest height known to be final.
+    pub finalized_height: Height,
+    /// The highest view known to be final.
+    pub finalized_view: u64,
+    /// Peers heard lately.
+    pub peers: u32,
+    /// Commands that wait.
+    pub pending: u32,
+    /// Consensus epoch.
+    pub epoch: u64,
+    /// The rules' version.
+    pub engine_version: u32,
+}
+
+/// A peer counts as heard for this long.
+const HEARD_MS: u64 = 2_000;
+/// Blocks are said to come when the last one is at most this old.
+const ALIVE_MS: u64 = 3_000;
+/// At the tip means at most this far from it.
+const TIP_LAG_MAX: u64 = 8;
+
+/// A running node.
+#[derive(Clone)]
+pub struct NodeHandle {
+    pub(crate) shared: Arc<Shared>,
+    pub(crate) arrivals: mpsc::Sender<Arrival>,
+    pub(crate) machine: Arc<RwLock<Box<dyn Machine>>>,
+}
+
+impl NodeHandle {
+    /// Submits a command and waits for its answer.
+    pub async fn submit(&self, command: Command) -> Answer {
+        let (sender, receiver) = oneshot::channel();
+        self.submit_with(command, Waiter::Once(sender));
+        receiver.await.unwrap_or(Answer::Unknown)
+    }
+
+    /// Submits a command; the answer goes to `waiter`, exactly once.
+    pub fn submit_with(&self, command: Command, waiter: Waiter) {
+        gossip::submit(&self.shared, &self.arrivals, command, waiter);
+    }
+
+    /// The outcome of a command executed lately, by the keccak256 of its encoding.
+    pub fn outcome(&self, key: &Digest) -> Option<Arc<Outcome>> {
+        self.shared.mempool().outcome(key)
+    }
+
+    /// Every block from now on, as it is applied. A receiver that falls 1 024 blocks behind misses
+    /// some and is told so.
+    pub fn subscribe(&self) -> broadcast::Receiver<Arc<AppliedBlock>> {
+        self.shared.subscribe()
+    }
+
+    /// Reads the state between blocks; `None` if the machine is not an `M`. Keep it short: the next
+    /// block waits.
+    pub fn with_machine<M: Machine, R>(&self, read: impl FnOnce(&M) -> R) -> Option<R> {
+        let machine = self.machine.read().unwrap_or_else(PoisonError::into_inner);
+        let machine: &dyn Any = &**machine;
+        machine.downcast_ref().map(read)
+    }
+
+    /// Reads the engine's state between blocks; `None` if this node runs another state machine.
+    /// Keep it short: the next block waits.
+    pub fn with_engine<R>(&self, read: impl FnOnce(&Engine) -> R) -> Option<R> {
+        let machine = self.machine.read().unwrap_or_else(PoisonError::into_inner);
+        machine.engine().map(read)
+    }
+
+    /// How the node is doing at local time `now`.
+    pub fn status(&self, now: TimeMs) -> Status {
+        let shared = &self.shared;
+        let frontier = shared.frontier();
+        let finalized = shared.finalized_height.load(Ordering::Relaxed);
+        let voting = shared.voting.load(Ordering::Relaxed);
+        let at_tip = frontier.height.get() + TIP_LAG_MAX >= finalized;
+        let alive = now.since(frontier.time) <= ALIVE_MS;
+        Status {
+            height: frontier.height,
+            time: frontier.time,
+            root: frontier.root,
+            mode: frontier.mode,
+            ready: voting && at_tip && alive && shared.stopping().is_none(),
+            voting,
+            finalized_height: Height::new(finalized),
+            finalized_view: shared.finalized_view.load(Ordering::Relaxed),
+            peers: shared.peers_since(TimeMs::new(now.get().saturating_sub(HEARD_MS))) as u32,
+            pending: shared.mempool().len() as u32,
+            epoch: 0,
+            engine_version: ENGINE_VERSION,
+        }
+    }
+
+    /// Asks the node to stop. Whoever still waits is told that the fate of the command is open.
+    pub fn shutdown(&self) {
+        self.shared.stop(Stop::Requested);
+    }
+
+    /// Resolves with the reason once the node stops.
+    pub async fn stopped(&self) -> Stop {
+        self.shared.stopped().await
+    }
+}

@@ -1,0 +1,51 @@
+//! The border to the replicated state machine.
+//!
+//! **Owns** the narrow trait the executor drives. The engine implements it; simulations wrap the
+//! engine to inject faults (a panic, a bit of nondeterminism) without a second node.
+
+use std::any::Any;
+use std::io;
+
+use lifeboat_engine::types::{ChainId, Digest, Height, TimeMs};
+use lifeboat_engine::{Applied, Block, CheckedCommand, Command, Engine, Event};
+
+/// A state that blocks are applied to.
+pub trait Machine: Any + Send + Sync {
+    /// Applies one block. May panic on a broken invariant; its state is then worthless.
+    fn apply(&mut self, block: &Block, events: &mut Vec<Event>) -> Applied;
+
+    /// The state root.
+    fn state_root(&self) -> Digest;
+
+    /// The whole state.
+    fn write_snapshot(&self) -> Vec<u8>;
+
+    /// From now on the `index`-th command of block `height` is skipped.
+    fn quarantine(&mut self, height: Height, index: u32);
+
+    /// The engine inside, if there is one.
+    fn engine(&self) -> Option<&Engine> {
+        None
+    }
+}
+
+/// Makes machines of one venue.
+pub trait Blueprint: Send + Sync + 'static {
+    /// Which venue.
+    fn chain(&self) -> ChainId;
+
+    /// Time of height 0.
+    fn genesis_time(&self) -> TimeMs;
+
+    /// The state at height 0.
+    fn genesis(&self) -> Box<dyn Machine>;
+
+    /// The state a snapshot holds.
+    ///
+    /// # Errors
+    /// When the bytes are not a snapshot.
+    fn restore(&self, snapshot: &[u8]) -> io::Result<Box<dyn Machine>>;
+
+    /// Verifies signatures, many at once.
+    fn check(&self, commands: Vec<Command>) -> Vec<CheckedCommand>;
+}

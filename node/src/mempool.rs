@@ -1,0 +1,367 @@
+//! Commands that wait for a block.
+//!
+//! **Owns** admission (dedup by digest, bounds for each submitter and in sum), arrival order, the
+//! cancels-first rule, who waits for which answer, and what was executed lately. **Never** drops an
+//! admitted command before it was executed or can no longer execute (I3).
+
+use std::collections::{BTreeMap, BTreeSet, VecDeque};
+use std::sync::Arc;
+
+use bytes::Bytes;
+use lifeboat_engine::command::Action;
+use lifeboat_engine::types::{AccountId, Digest, Height, PublicKey, TimeMs};
+use lifeboat_engine::{CheckedCommand, Command};
+
+use crate::outcome::{Answer, Outcome, Waiter};
+
+/// Bounds of the pool.
+#[derive(Clone, Copy, Debug, serde::Serialize, serde::Deserialize)]
+#[serde(default, deny_unknown_fields)]
+pub struct MempoolLimits {
+    /// Commands in all.
+    pub commands_max: usize,
+    /// Bytes in all.
+    pub bytes_max: usize,
+    /// Commands of one submitter.
+    pub per_submitter_max: u32,
+    /// Outcomes of executed commands that are remembered.
+    pub remembered_max: usize,
+}
+
+impl Default for MempoolLimits {
+    fn default() -> Self {
+        Self {
+            commands_max: 200_000,
+            bytes_max: 128 << 20,
+            per_submitter_max: 20_000,
+            remembered_max: 200_000,
+        }
+    }
+}
+
+/// Whose command it is, for fairness.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+enum Submitter {
+    Account(AccountId),
+    Validator(PublicKey),
+}
+
+/// A command ready to be put into a block.
+#[derive(Clone, Debug)]
+pub struct Pending {
+    /// keccak256 of its encoding.
+    pub key: Digest,
+    /// Its encoding.
+    pub bytes: Bytes,
+    /// Itself, with the result of its signature check.
+    pub checked: Arc<CheckedCommand>,
+}
+
+#[derive(Debug)]
+struct Entry {
+    pending: Pending,
+    submitter: Submitter,
+    valid_until: TimeMs,
+    /// For commands submitted here: when they were last gossiped.
+    gossiped_at: Option<TimeMs>,
+}
+
+/// What became of an attempt to add a command.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Admission {
+    /// It waits.
+    Added,
+    /// It already waited.
+    Known,
+    /// It was executed lately.
+    Executed,
+    /// There is no room for it.
+    Busy,
+}
+
+/// The pool.
+#[derive(Debug, Default)]
+pub struct Mempool {
+    limits: MempoolLimits,
+    next: u64,
+    entries: BTreeMap<u64, Entry>,
+    cancels: BTreeSet<u64>,
+    expiries: BTreeSet<(TimeMs, u64)>,
+    by_key: BTreeMap<Digest, u64>,
+    by_submitter: BTreeMap<Submitter, u32>,
+    local: BTreeSet<u64>,
+    bytes: usize,
+    waiters: BTreeMap<Digest, Vec<Waiter>>,
+    executed: BTreeMap<Digest, Arc<Outcome>>,
+    executed_order: VecDeque<Digest>,
+}
+
+fn submitter(command: &Command) -> Submitter {
+    match command {
+        Command::User(user) => Submitter::Account(user.payload.account),
+        Command::Validator(validator) => Submitter::Validator(validator.key),
+    }
+}
+
+fn valid_until(command: &Command) -> TimeMs {
+    match command {
+        Command::User(user) => user.payload.valid_until,
+        Command::Validator(_) => TimeMs::new(0),
+    }
+}
+
+/// Whether a command goes ahead of others when a block is full. Only a sole cancel does: it takes
+/// risk away and must not wait behind what adds it.
+pub fn is_cancel(command: &Command) -> bool {
+    match command {
+        Command::User(user) => matches!(
+            user.payload.action,
+            Action::CancelOrder(_) | Action::CancelAll(_)
+        ),
+        Command::Validator(_) => false,
+    }
+}
+
+impl Mempool {
+    /// An empty pool.
+    pub fn new(limits: MempoolLimits) -> Self {
+        Self {
+            limits,
+            ..Self::default()
+        }
+    }
+
+    /// How many commands wait.
+    pub fn len(&self) -> usize {
+        self.entries.len()
+    }
+
+    /// Whether none waits.
+    pub fn is_empty(&self) -> bool {
+        self.entries.is_empty()
+    }
+
+    /// Whether a command with this key waits.
+    pub fn contains(&self, key: &Digest) -> bool {
+        self.by_key.contains_key(key)
+    }
+
+    /// Whether more commands wait than `excluded` already carries.
+    pub fn has_more_than(&self, excluded: &BTreeSet<Digest>) -> bool {
+        self.len() > excluded.iter().filter(|key| self.contains(key)).count()
+    }
+
+    /// A waiting command, with its signature already checked.
+    pub fn get(&self, key: &Digest) -> Option<Arc<CheckedCommand>> {
+        let entry = self.entries.get(self.by_key.get(key)?)?;
+        Some(entry.pending.checked.clone())
+    }
+
+    /// The outcome of a command executed lately.
+    pub fn outcome(&self, key: &Digest) -> Option<Arc<Outcome>> {
+        self.executed.get(key).cloned()
+    }
+
+    /// Whether a command would be refused for want of room, before its signature is looked at.
+    pub fn is_busy(&self, command: &Command, len: usize) -> bool {
+        let own = self.by_submitter.get(&submitter(command)).copied();
+        self.entries.len() >= self.limits.commands_max
+            || self.bytes + len > self.limits.bytes_max
+            || own.unwrap_or(0) >= self.limits.per_submitter_max
+    }
+
+    /// Adds a command. `local` says that it was submitted here, at that time.
+    pub fn add(&mut self, pending: Pending, local: Option<TimeMs>) -> Admission {
+        if self.executed.contains_key(&pending.key) {
+            return Admission::Executed;
+        }
+        if self.by_key.contains_key(&pending.key) {
+            return Admission::Known;
+        }
+        let command = pending.checked.command();
+        if self.is_busy(command, pending.bytes.len()) {
+            return Admission::Busy;
+        }
+        let id = self.next;
+        self.next += 1;
+        let entry = Entry {
+            submitter: submitter(command),
+            valid_until: valid_until(command),
+            gossiped_at: local,
+            pending,
+        };
+        self.index(id, &entry);
+        self.entries.insert(id, entry);
+        Admission::Added
+    }
+
+    fn index(&mut self, id: u64, entry: &Entry) {
+        self.by_key.insert(entry.pending.key, id);
+        *self.by_submitter.entry(entry.submitter).or_default() += 1;
+        self.bytes += entry.pending.bytes.len();
+        if is_cancel(entry.pending.checked.command()) {
+            self.cancels.insert(id);
+        }
+        if entry.valid_until.get() != 0 {
+            self.expiries.insert((entry.valid_until, id));
+        }
+        if entry.gossiped_at.is_some() {
+            self.local.insert(id);
+        }
+    }
+
+    fn remove(&mut self, id: u64) -> Option<Entry> {
+        let entry = self.entries.remove(&id)?;
+        self.by_key.remove(&entry.pending.key);
+        if let Some(count) = self.by_submitter.get_mut(&entry.submitter) {
+            *count -= 1;
+            if *count == 0 {
+                self.by_submitter.remove(&entry.submitter);
+            }
+        }
+        self.bytes -= entry.pending.bytes.len();
+        self.cancels.remove(&id);
+        self.expiries.remove(&(entry.valid_until, id));
+        self.local.remove(&id);
+        Some(entry)
+    }
+
+    /// Registers who wants to know the outcome of a command; at once if it is known.
+    pub fn wait(&mut self, key: Digest, waiter: Waiter) {
+        match self.executed.get(&key) {
+            Some(outcome) => waiter.answer(Answer::Outcome(outcome.clone())),
+            None => self.waiters.entry(key).or_default().push(waiter),
+        }
+    }
+
+    /// Answers all who wait for a command.
+    pub fn answer(&mut self, key: &Digest, answer: &Answer) {
+        for waiter in self.waiters.remove(key).into_iter().flatten() {
+            waiter.answer(answer.clone());
+        }
+    }
+
+    /// Whether somebody waits for a command's outcome.
+    pub fn is_awaited(&self, key: &Digest) -> bool {
+        self.waiters.contains_key(key)
+    }
+
+    /// Answers everybody that the fate of their command is open.
+    pub fn abandon(&mut self) {
+        for waiter in std::mem::take(&mut self.waiters).into_values().flatten() {
+            waiter.answer(Answer::Unknown);
+        }
+    }
+
+    /// Takes a command out because a finalized block with it was executed.
+    pub fn executed(&mut self, key: Digest, outcome: Arc<Outcome>) {
+        if let Some(id) = self.by_key.get(&key).copied() {
+            self.remove(id);
+        }
+        if self.executed.contains_key(&key) {
+            return; // The first execution is the one that counted; a repeat was refused by nonce.
+        }
+        self.answer(&key, &Answer::Outcome(outcome.clone()));
+        self.executed.insert(key, outcome);
+        self.executed_order.push_back(key);
+        if self.executed_order.len() > self.limits.remembered_max
+            && let Some(oldest) = self.executed_order.pop_front()
+        {
+            self.executed.remove(&oldest);
+        }
+    }
+
+    /// Takes out what can no longer execute, now that a block of this time was executed.
+    pub fn expire(&mut self, height: Height, time: TimeMs) {
+        while let Some((until, id)) = self.expiries.first().copied() {
+            if until > time {
+                break;
+            }
+            if let Some(entry) = self.remove(id) {
+                self.answer(&entry.pending.key, &Answer::Expired { height });
+            }
+        }
+    }
+
+    /// The commands for a block: arrival order, without `excluded` and what is expired at `time`.
+    /// When they do not all fit, cancels come first.
+    pub fn select(
+        &self,
+        excluded: &BTreeSet<Digest>,
+        time: TimeMs,
+        commands_max: usize,
+        bytes_max: usize,
+    ) -> Vec<Pending> {
+        let mut room = Room {
+            commands: commands_max,
+            bytes: bytes_max,
+            taken: Vec::new(),
+        };
+        let usable = |entry: &&Entry| {
+            let expired = entry.valid_until.get() != 0 && entry.valid_until <= time;
+            !expired && !excluded.contains(&entry.pending.key)
+        };
+        if self.entries.len() <= commands_max && self.bytes <= bytes_max {
+            self.entries
+                .values()
+                .filter(usable)
+                .for_each(|e| room.take(e));
+            return room.taken;
+        }
+        let cancels = self.cancels.iter().filter_map(|id| self.entries.get(id));
+        cancels.filter(usable).for_each(|entry| room.take(entry));
+        for (id, entry) in &self.entries {
+            if room.is_full() {
+                break;
+            }
+            if !self.cancels.contains(id) && usable(&entry) {
+                room.take(entry);
+            }
+        }
+        room.taken
+    }
+
+    /// Commands submitted here that were last gossiped before `before`, at most `bytes_max` bytes;
+    /// they count as gossiped at `now`.
+    pub fn regossip(&mut self, before: TimeMs, now: TimeMs, bytes_max: usize) -> Vec<Bytes> {
+        let mut out = Vec::new();
+        let mut bytes = 0;
+        for id in &self.local {
+            let Some(entry) = self.entries.get_mut(id) else {
+                continue;
+            };
+            let due = entry.gossiped_at.is_some_and(|at| at <= before);
+            if !due {
+                continue;
+            }
+            bytes += entry.pending.bytes.len();
+            if bytes > bytes_max {
+                break;
+            }
+            entry.gossiped_at = Some(now);
+            out.push(entry.pending.bytes.clone());
+        }
+        out
+    }
+}
+
+/// What is left of a block's room.
+struct Room {
+    commands: usize,
+    bytes: usize,
+    taken: Vec<Pending>,
+}
+
+impl Room {
+    fn is_full(&self) -> bool {
+        self.taken.len() >= self.commands
+    }
+
+    fn take(&mut self, entry: &Entry) {
+        let len = entry.pending.bytes.len();
+        if !self.is_full() && len <= self.bytes {
+            self.bytes -= len;
+            self.taken.push(entry.pending.clone());
+        }
+    }
+}

@@ -1,0 +1,368 @@
+//! One validator from start to stop.
+//!
+//! **Owns** the order in which the parts start: data folder, block store, replay of what was final
+//! but not executed, and only then votes. The same code runs in production and in simulations.
+
+use std::io;
+use std::sync::Arc;
+use std::sync::atomic::Ordering;
+use std::time::Duration;
+
+use commonware_actor::Feedback;
+use commonware_codec::Encode as _;
+use commonware_consensus::marshal::Update;
+use commonware_consensus::types::Height as BlockHeight;
+use commonware_consensus::{Heightable as _, Reporter};
+use commonware_cryptography::Digestible as _;
+use commonware_cryptography::ed25519::PublicKey as PeerKey;
+use commonware_p2p::{Blocker, Provider, Receiver, Sender};
+use commonware_runtime::Handle;
+use tokio::sync::{mpsc, oneshot, watch};
+
+use crate::block::Block;
+use crate::catchup;
+use crate::consensus::{
+    Environment, Identity, Marshal, MarshalSetup, Role, SimplexSetup, Timeouts, Transport,
+    start_marshal, start_simplex,
+};
+use crate::executor::{Executor, SnapshotPolicy};
+use crate::files::Files;
+use crate::gossip::{self, GossipPolicy, INTAKE_MAX};
+use crate::handle::NodeHandle;
+use crate::machine::Blueprint;
+use crate::mempool::MempoolLimits;
+use crate::shared::{Pacing, Shared, Stop};
+
+/// A node's figures. Every one has a default.
+#[derive(Clone, Copy, Debug, Default, serde::Serialize, serde::Deserialize)]
+#[serde(default, deny_unknown_fields)]
+pub struct Tuning {
+    /// Consensus timeouts.
+    pub timeouts: Timeouts,
+    /// The pace of blocks.
+    pub pacing: Pacing,
+    /// Bounds of the mempool.
+    pub mempool: MempoolLimits,
+    /// How commands are spread.
+    pub gossip: GossipPolicy,
+    /// When snapshots are taken.
+    pub snapshots: SnapshotPolicy,
+    /// How voting resumes after data loss.
+    pub catchup: CatchupPolicy,
+}
+
+/// How voting resumes after data loss.
+#[derive(Clone, Copy, Debug, serde::Serialize, serde::Deserialize)]
+#[serde(default, deny_unknown_fields)]
+pub struct CatchupPolicy {
+    /// Views that must become final after those seen at first.
+    pub views_margin: u64,
+}
+
+impl Default for CatchupPolicy {
+    fn default() -> Self {
+        Self { views_margin: 64 }
+    }
+}
+
+/// What a node is started with.
+pub struct NodeSetup {
+    /// Makes the state machine.
+    pub blueprint: Arc<dyn Blueprint>,
+    /// Who this validator is.
+    pub identity: Identity,
+    /// Its data folder.
+    pub files: Arc<dyn Files>,
+    /// Its figures.
+    pub tuning: Tuning,
+    /// Precedes the names of what consensus stores; empty unless several nodes share a storage.
+    pub prefix: String,
+}
+
+/// The block at height 0 of a venue.
+pub fn genesis_block(blueprint: &dyn Blueprint) -> Block {
+    let root = blueprint.genesis().state_root();
+    Block::genesis(blueprint.chain(), blueprint.genesis_time(), root)
+}
+
+/// Starts a node. The second value resolves with the reason when it stops; dropping the handle's
+/// task aborts it as a crash would.
+///
+/// # Errors
+/// When the data folder cannot be opened.
+pub fn start<E, S, R, K, P>(
+    context: E,
+    setup: NodeSetup,
+    transport: Transport<S, R, K, P>,
+) -> Result<(NodeHandle, Handle<Stop>), Stop>
+where
+    E: Environment,
+    S: Sender<PublicKey = PeerKey>,
+    R: Receiver<PublicKey = PeerKey>,
+    K: Blocker<PublicKey = PeerKey>,
+    P: Provider<PublicKey = PeerKey>,
+{
+    let genesis = genesis_block(&*setup.blueprint);
+    let tuning = setup.tuning;
+    let shared = Arc::new(Shared::new(&genesis, tuning.pacing, tuning.mempool));
+    let executor = Executor::open(
+        setup.blueprint.clone(),
+        shared.clone(),
+        setup.files.clone(),
+        tuning.snapshots,
+    )?;
+    let (sender, arrivals) = mpsc::channel(INTAKE_MAX);
+    let handle = NodeHandle {
+        shared: shared.clone(),
+        arrivals: sender.clone(),
+        machine: executor.machine(),
+    };
+    let task = context.spawn(move |context| async move {
+        start_gossip(
+            &context,
+            &setup,
+            &shared,
+            (sender, arrivals),
+            transport.gossip,
+        );
+        let (inbox, updates) = mpsc::unbounded_channel();
+        let marshal = start_marshal(
+            &context,
+            shared.chain,
+            MarshalSetup {
+                identity: setup.identity.clone(),
+                genesis: genesis.clone(),
+                backfill: transport.backfill,
+                blocks: transport.blocks,
+                blocker: transport.blocker.clone(),
+                peers: transport.peers,
+                fetch: Duration::from_millis(tuning.timeouts.fetch_ms),
+                prefix: setup.prefix.clone(),
+            },
+            Inbox { sender: inbox },
+        )
+        .await;
+        let (replayed, ready) = oneshot::channel();
+        let worker = context.child("executor").dedicated().spawn({
+            let (marshal, shared) = (marshal.clone(), shared.clone());
+            move |_| run_executor(executor, marshal, shared, updates, replayed)
+        });
+        if ready.await.is_ok() {
+            let simplex = SimplexParts {
+                votes: transport.votes,
+                certificates: transport.certificates,
+                requests: transport.requests,
+                blocker: transport.blocker,
+            };
+            if let Err(error) =
+                join_consensus(&context, &setup, &shared, &genesis, simplex, marshal).await
+            {
+                shared.stop(Stop::Storage {
+                    context: "reading or writing the voting marker".to_owned(),
+                    error: error.to_string(),
+                });
+            }
+        }
+        let stop = shared.stopped().await;
+        let _ = worker.await; // It syncs its log before it ends.
+        shared.mempool().abandon();
+        stop
+    });
+    Ok((handle, task))
+}
+
+fn start_gossip<E, S, R>(
+    context: &E,
+    setup: &NodeSetup,
+    shared: &Arc<Shared>,
+    (sender, arrivals): (
+        mpsc::Sender<gossip::Arrival>,
+        mpsc::Receiver<gossip::Arrival>,
+    ),
+    (output, input): (S, R),
+) where
+    E: Environment,
+    S: Sender<PublicKey = PeerKey>,
+    R: Receiver<PublicKey = PeerKey>,
+{
+    let policy = setup.tuning.gossip;
+    context.child("intake").dedicated().spawn({
+        let (blueprint, shared, output) = (setup.blueprint.clone(), shared.clone(), output.clone());
+        move |clock| gossip::run_intake(clock, blueprint, shared, policy, arrivals, output)
+    });
+    context.child("listener").spawn({
+        let shared = shared.clone();
+        move |clock| gossip::run_listener(clock, shared, sender, input)
+    });
+    context.child("ticker").spawn({
+        let shared = shared.clone();
+        move |clock| gossip::run_ticker(clock, shared, policy, output)
+    });
+}
+
+struct SimplexParts<S, R, K> {
+    votes: (S, R),
+    certificates: (S, R),
+    requests: (S, R),
+    blocker: K,
+}
+
+/// Starts voting if that is safe, else follows until it is. Returns when the node stops.
+async fn join_consensus<E, S, R, K>(
+    context: &E,
+    setup: &NodeSetup,
+    shared: &Arc<Shared>,
+    genesis: &Block,
+    parts: SimplexParts<S, R, K>,
+    marshal: Marshal,
+) -> io::Result<()>
+where
+    E: Environment,
+    S: Sender<PublicKey = PeerKey>,
+    R: Receiver<PublicKey = PeerKey>,
+    K: Blocker<PublicKey = PeerKey>,
+{
+    let files = &*setup.files;
+    let role = catchup::role(context, &setup.prefix, files).await?;
+    let votes = matches!(role, Role::Vote(_));
+    shared.voting.store(votes, Ordering::Relaxed);
+    let (finalized, seen) = watch::channel(None);
+    let simplex = start_simplex(
+        context,
+        shared.clone(),
+        SimplexSetup {
+            identity: setup.identity.clone(),
+            role,
+            genesis: genesis.digest(),
+            votes: parts.votes,
+            certificates: parts.certificates,
+            requests: parts.requests,
+            blocker: parts.blocker,
+            timeouts: setup.tuning.timeouts,
+            prefix: setup.prefix.clone(),
+        },
+        marshal,
+        finalized,
+    );
+    let margin = setup.tuning.catchup.views_margin;
+    let follow = async {
+        if !votes {
+            catchup::wait_to_vote(context, &setup.prefix, shared, files, margin, seen).await?;
+        }
+        io::Result::Ok(())
+    };
+    let ended = async {
+        let stop = shared.stopped();
+        tokio::select! { biased; _ = stop => {}, _ = simplex => {} }
+    };
+    let ((), followed) = futures::join!(ended, async {
+        tokio::select! { biased; result = follow => result, _ = shared.stopped() => Ok(()) }
+    });
+    followed
+}
+
+/// Receives finalized blocks from the library.
+#[derive(Clone)]
+struct Inbox {
+    sender: mpsc::UnboundedSender<Update<Block>>,
+}
+
+impl Reporter for Inbox {
+    type Activity = Update<Block>;
+
+    fn report(&mut self, activity: Update<Block>) -> Feedback {
+        match self.sender.send(activity) {
+            Ok(()) => Feedback::Ok,
+            Err(_) => Feedback::Closed,
+        }
+    }
+}
+
+async fn run_executor(
+    mut executor: Executor,
+    marshal: Marshal,
+    shared: Arc<Shared>,
+    updates: mpsc::UnboundedReceiver<Update<Block>>,
+    replayed: oneshot::Sender<()>,
+) {
+    let worked = async {
+        replay(&mut executor, &marshal, &shared).await?;
+        let _ = replayed.send(());
+        follow(&mut executor, &marshal, &shared, updates).await
+    };
+    let result = worked.await.and_then(|()| executor.sync());
+    if let Err(stop) = result {
+        tracing::error!(%stop, "stopping");
+        shared.stop(stop);
+    }
+}
+
+fn missing(height: u64) -> Stop {
+    Stop::Storage {
+        context: format!("reading finalized block {height}"),
+        error: "it is missing from the block store".to_owned(),
+    }
+}
+
+/// Executes what was acknowledged before the last stop but is not in the snapshot.
+async fn replay(executor: &mut Executor, marshal: &Marshal, shared: &Shared) -> Result<(), Stop> {
+    let processed = marshal
+        .get_processed()
+        .await
+        .map_or(0, |at| at.height().get());
+    let start = shared.frontier().height.get();
+    let logged = executor.logged().map_or(0, |height| height.get());
+    // A log shorter than the snapshot lost its tail in a crash: fill it up first.
+    for height in logged + 1..=start {
+        let Some(block) = marshal.get_block(BlockHeight::new(height)).await else {
+            break;
+        };
+        let certificate = certificate(marshal, height).await;
+        executor.log(block.inner(), &certificate)?;
+    }
+    for height in start + 1..=processed {
+        let block = marshal.get_block(BlockHeight::new(height)).await;
+        let block = block.ok_or_else(|| missing(height))?;
+        let certificate = certificate(marshal, height).await;
+        executor.execute(block.inner(), &certificate)?;
+    }
+    if processed > start {
+        tracing::info!(from = start, to = processed, "replayed finalized blocks");
+    }
+    Ok(())
+}
+
+async fn certificate(marshal: &Marshal, height: u64) -> Vec<u8> {
+    let found = marshal.get_finalization(BlockHeight::new(height)).await;
+    found
+        .map(|certificate| certificate.encode().to_vec())
+        .unwrap_or_default()
+}
+
+async fn follow(
+    executor: &mut Executor,
+    marshal: &Marshal,
+    shared: &Shared,
+    mut updates: mpsc::UnboundedReceiver<Update<Block>>,
+) -> Result<(), Stop> {
+    loop {
+        let update = tokio::select! {
+            biased;
+            _ = shared.stopped() => return Ok(()),
+            update = updates.recv() => update,
+        };
+        match update {
+            None => return Ok(()),
+            Some(Update::Tip(_, height, _)) => {
+                shared
+                    .finalized_height
+                    .fetch_max(height.get(), Ordering::Relaxed);
+            }
+            Some(Update::Block(block, ack)) => {
+                let certificate = certificate(marshal, block.height().get()).await;
+                executor.execute(block.inner(), &certificate)?;
+                commonware_utils::Acknowledgement::acknowledge(ack);
+            }
+        }
+    }
+}

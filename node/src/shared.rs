@@ -1,0 +1,318 @@
+//! What a node's parts share.
+//!
+//! **Owns** the mempool, the frontier of executed blocks, recent roots, the stream of applied blocks
+//! and the reason to stop. **Never** holds the state machine: only the executor writes that.
+
+use std::collections::{BTreeMap, VecDeque};
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::{Duration, SystemTime, UNIX_EPOCH};
+
+use lifeboat_engine::types::{ChainId, Digest, Height, Mode, TimeMs};
+use lifeboat_engine::{Applied, Event};
+use tokio::sync::{Notify, broadcast, watch};
+
+use crate::block::{Block, Body, Header};
+use crate::mempool::{Mempool, MempoolLimits};
+
+/// How far behind a block's height its header's executed height may be.
+pub const ROOT_LAG_MAX: u64 = 1_024;
+/// Roots of recent heights that are kept for comparison.
+const ROOTS_KEPT: usize = 4_096;
+/// Applied blocks that a slow subscriber may fall behind before it misses some.
+const SUBSCRIBER_LAG_MAX: usize = 1_024;
+
+/// The pace of blocks and the clock's tolerance.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, serde::Serialize, serde::Deserialize)]
+#[serde(default, deny_unknown_fields)]
+pub struct Pacing {
+    /// Least time between blocks while commands wait.
+    pub busy_ms: u64,
+    /// Time between blocks while none wait. Must be under the leader timeout.
+    pub idle_ms: u64,
+    /// How far a block's time may be ahead of the local clock.
+    pub ahead_ms_max: u64,
+    /// Most commands in a proposal; the engine's bound holds anyway.
+    pub commands_max: usize,
+    /// Most bytes of commands in a proposal; the engine's bound holds anyway.
+    pub bytes_max: usize,
+}
+
+impl Default for Pacing {
+    fn default() -> Self {
+        Self {
+            busy_ms: 50,
+            idle_ms: 100,
+            ahead_ms_max: 500,
+            commands_max: 8_192,
+            bytes_max: 2 << 20,
+        }
+    }
+}
+
+/// The last executed block.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Frontier {
+    /// Its height.
+    pub height: Height,
+    /// Its agreed time.
+    pub time: TimeMs,
+    /// Its digest.
+    pub digest: Digest,
+    /// The state root after it.
+    pub root: Digest,
+    /// The venue's mode after it.
+    pub mode: Mode,
+}
+
+/// An executed block with everything it caused.
+#[derive(Debug)]
+pub struct AppliedBlock {
+    /// The header.
+    pub header: Header,
+    /// The commands.
+    pub body: Arc<Body>,
+    /// Every event, in order.
+    pub events: Vec<Event>,
+    /// What the engine reports.
+    pub applied: Applied,
+}
+
+/// Why a node stops by itself.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+pub enum Stop {
+    /// Somebody asked.
+    #[error("the node was asked to stop; everything finalized is on disk")]
+    Requested,
+    /// A finalized block carries another root than this node computed.
+    #[error(
+        "this node's state differs from what the validators agreed on: after block {height} they have \
+         root {agreed}, this node has {own}. It stopped so that it serves nothing wrong. Kept: all \
+         finalized blocks, and snapshots up to block {kept}; later snapshots were set aside as \
+         *.diverged. Do: start it again (it replays from the kept snapshot); if it stops again at the \
+         same height, compare binaries (`lifeboat verify`) or wipe the data folder to sync from peers"
+    )]
+    Diverged {
+        /// After which block.
+        height: Height,
+        /// The agreed root.
+        agreed: Digest,
+        /// This node's root.
+        own: Digest,
+        /// Height of the newest snapshot that is still trusted.
+        kept: Height,
+    },
+    /// A file could not be read or written.
+    #[error(
+        "{context}: {error}. Kept: everything finalized before it. Do: free or repair the disk and start again"
+    )]
+    Storage {
+        /// What was being done.
+        context: String,
+        /// What the system said.
+        error: String,
+    },
+    /// The engine panics even without the commands of a block.
+    #[error(
+        "the engine cannot get past block {height} even with every command that breaks it skipped: \
+         {cause}. Kept: the blocks and the last snapshot. Do: upgrade the binary and start again"
+    )]
+    Broken {
+        /// The block.
+        height: Height,
+        /// The panic's message.
+        cause: String,
+    },
+    /// The node followed long enough; it starts again and votes.
+    #[error("caught up past every view this validator may have voted in; restarting to vote")]
+    MayVote,
+    /// A finalized block does not extend the last one: storage or code is broken.
+    #[error(
+        "block {height} does not extend the block before it. Kept: everything. Do: run `lifeboat verify` on the data folder"
+    )]
+    Unchained {
+        /// The block.
+        height: Height,
+    },
+}
+
+/// What was last heard of a peer.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct PeerTip {
+    /// Its executed height.
+    pub height: Height,
+    /// When it was heard, by the local clock.
+    pub heard: TimeMs,
+}
+
+/// State shared by a node's tasks.
+#[derive(Debug)]
+pub struct Shared {
+    /// Which venue.
+    pub chain: ChainId,
+    /// The pace of blocks.
+    pub pacing: Pacing,
+    /// Whether this node votes.
+    pub voting: AtomicBool,
+    /// The highest view seen finalized.
+    pub finalized_view: AtomicU64,
+    /// The highest height seen finalized, executed here or not.
+    pub finalized_height: AtomicU64,
+    /// Wakes a proposer when commands arrive.
+    pub arrived: Notify,
+    mempool: Mutex<Mempool>,
+    frontier: watch::Sender<Frontier>,
+    roots: Mutex<VecDeque<(Height, Digest)>>,
+    blocks: broadcast::Sender<Arc<AppliedBlock>>,
+    peers: Mutex<BTreeMap<[u8; 32], PeerTip>>,
+    stop: watch::Sender<Option<Stop>>,
+}
+
+/// Locks whatever a panicking thread may have left: every critical section here leaves its data
+/// whole, so the poison mark carries no news.
+pub(crate) fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
+    mutex.lock().unwrap_or_else(PoisonError::into_inner)
+}
+
+/// The local clock in milliseconds.
+pub fn millis(now: SystemTime) -> TimeMs {
+    let since = now.duration_since(UNIX_EPOCH).unwrap_or(Duration::ZERO);
+    TimeMs::new(since.as_millis() as u64)
+}
+
+impl Shared {
+    /// A node at `genesis` with nothing executed.
+    pub fn new(genesis: &Block, pacing: Pacing, limits: MempoolLimits) -> Self {
+        let header = genesis.header();
+        let frontier = Frontier {
+            height: header.height,
+            time: header.time,
+            digest: header.digest(),
+            root: header.state_root,
+            mode: Mode::Open,
+        };
+        Self {
+            chain: header.chain,
+            pacing,
+            voting: AtomicBool::new(false),
+            finalized_view: AtomicU64::new(0),
+            finalized_height: AtomicU64::new(0),
+            arrived: Notify::new(),
+            mempool: Mutex::new(Mempool::new(limits)),
+            roots: Mutex::new(VecDeque::from([(frontier.height, frontier.root)])),
+            frontier: watch::Sender::new(frontier),
+            blocks: broadcast::Sender::new(SUBSCRIBER_LAG_MAX),
+            peers: Mutex::new(BTreeMap::new()),
+            stop: watch::Sender::new(None),
+        }
+    }
+
+    /// The mempool.
+    pub fn mempool(&self) -> MutexGuard<'_, Mempool> {
+        lock(&self.mempool)
+    }
+
+    /// The last executed block.
+    pub fn frontier(&self) -> Frontier {
+        *self.frontier.borrow()
+    }
+
+    /// Notices every new frontier.
+    pub fn watch_frontier(&self) -> watch::Receiver<Frontier> {
+        self.frontier.subscribe()
+    }
+
+    /// Resolves once `height` is executed.
+    pub async fn executed(&self, height: Height) {
+        let mut frontier = self.frontier.subscribe();
+        // The sender lives as long as `self`, so waiting cannot fail.
+        let _ = frontier.wait_for(|at| at.height >= height).await;
+    }
+
+    /// Replaces the frontier and the recent roots: a snapshot was loaded.
+    pub fn restart_at(
+        &self,
+        frontier: Frontier,
+        roots: impl IntoIterator<Item = (Height, Digest)>,
+    ) {
+        *lock(&self.roots) = roots.into_iter().collect();
+        self.frontier.send_replace(frontier);
+    }
+
+    /// Moves the frontier to the next executed block.
+    pub fn advance(&self, frontier: Frontier) {
+        {
+            let mut roots = lock(&self.roots);
+            roots.push_back((frontier.height, frontier.root));
+            if roots.len() > ROOTS_KEPT {
+                roots.pop_front();
+            }
+        }
+        self.finalized_height
+            .fetch_max(frontier.height.get(), Ordering::Relaxed);
+        self.frontier.send_replace(frontier);
+    }
+
+    /// This node's root after `height`, if it is recent.
+    pub fn root_at(&self, height: Height) -> Option<Digest> {
+        let roots = lock(&self.roots);
+        let first = roots.front()?.0.get();
+        let position = height.get().checked_sub(first)?;
+        roots.get(position as usize).map(|(_, root)| *root)
+    }
+
+    /// The roots of the last `ROOT_LAG_MAX` executed heights, ascending.
+    pub fn recent_roots(&self) -> Vec<(Height, Digest)> {
+        let roots = lock(&self.roots);
+        let skip = roots.len().saturating_sub(ROOT_LAG_MAX as usize + 1);
+        roots.iter().skip(skip).copied().collect()
+    }
+
+    /// Every block from now on, as it is applied.
+    pub fn subscribe(&self) -> broadcast::Receiver<Arc<AppliedBlock>> {
+        self.blocks.subscribe()
+    }
+
+    /// Tells subscribers of an applied block.
+    pub fn publish(&self, block: Arc<AppliedBlock>) {
+        let _ = self.blocks.send(block); // Nobody listening is no error.
+    }
+
+    /// Notes what a peer said about itself.
+    pub fn heard(&self, peer: [u8; 32], tip: PeerTip) {
+        self.finalized_height
+            .fetch_max(tip.height.get(), Ordering::Relaxed);
+        lock(&self.peers).insert(peer, tip);
+    }
+
+    /// Peers heard since `since`.
+    pub fn peers_since(&self, since: TimeMs) -> usize {
+        let peers = lock(&self.peers);
+        peers.values().filter(|tip| tip.heard >= since).count()
+    }
+
+    /// Asks the node to stop; the first reason stays.
+    pub fn stop(&self, reason: Stop) {
+        self.stop.send_if_modified(|held| {
+            let first = held.is_none();
+            if first {
+                *held = Some(reason);
+            }
+            first
+        });
+    }
+
+    /// The reason to stop, if there is one.
+    pub fn stopping(&self) -> Option<Stop> {
+        self.stop.borrow().clone()
+    }
+
+    /// Resolves with the reason to stop.
+    pub async fn stopped(&self) -> Stop {
+        let mut stop = self.stop.subscribe();
+        match stop.wait_for(Option::is_some).await {
+            Ok(reason) => reason.clone().unwrap_or(Stop::Requested),
+            Err(_) => Stop::Requested,
+        }
+    }
+}

@@ -1,0 +1,81 @@
+//! The engine as the node's state machine.
+
+use std::io;
+
+use lifeboat_engine::types::{ChainId, Digest, Height, TimeMs};
+use lifeboat_engine::{
+    Applied, Block, CheckedCommand, Command, Engine, Event, Genesis, GenesisError, auth,
+};
+
+use crate::machine::{Blueprint, Machine};
+
+impl Machine for Engine {
+    fn apply(&mut self, block: &Block, events: &mut Vec<Event>) -> Applied {
+        // The executor applies heights in order, so a refusal is a broken invariant (I3).
+        Self::apply(self, block, events).expect("I3: blocks come in height order")
+    }
+
+    fn state_root(&self) -> Digest {
+        Self::state_root(self)
+    }
+
+    fn write_snapshot(&self) -> Vec<u8> {
+        let mut bytes = Vec::new();
+        Self::write_snapshot(self, &mut bytes).expect("writing to memory does not fail");
+        bytes
+    }
+
+    fn quarantine(&mut self, height: Height, index: u32) {
+        Self::quarantine(self, height, index);
+    }
+
+    fn engine(&self) -> Option<&Engine> {
+        Some(self)
+    }
+}
+
+/// Makes engines of one venue.
+#[derive(Clone, Debug)]
+pub struct Venue {
+    genesis: Genesis,
+}
+
+impl Venue {
+    /// A venue that begins as `genesis` says.
+    ///
+    /// # Errors
+    /// When the genesis is not valid.
+    pub fn new(genesis: Genesis) -> Result<Self, GenesisError> {
+        Engine::genesis(&genesis)?;
+        Ok(Self { genesis })
+    }
+
+    /// How it begins.
+    pub fn genesis(&self) -> &Genesis {
+        &self.genesis
+    }
+}
+
+impl Blueprint for Venue {
+    fn chain(&self) -> ChainId {
+        self.genesis.chain
+    }
+
+    fn genesis_time(&self) -> TimeMs {
+        self.genesis.time
+    }
+
+    fn genesis(&self) -> Box<dyn Machine> {
+        Box::new(Engine::genesis(&self.genesis).expect("it was valid when the venue was made"))
+    }
+
+    fn restore(&self, mut snapshot: &[u8]) -> io::Result<Box<dyn Machine>> {
+        let engine = Engine::read_snapshot(&mut snapshot)
+            .map_err(|error| io::Error::other(error.to_string()))?;
+        Ok(Box::new(engine))
+    }
+
+    fn check(&self, commands: Vec<Command>) -> Vec<CheckedCommand> {
+        auth::check_batch(&self.genesis.chain, commands)
+    }
+}
