@@ -54,6 +54,8 @@ pub struct Taker {
     dice: Dice,
     next_at: Option<TimeMs>,
     resting: BTreeMap<OrderId, Resting>,
+    /// Now and then one is used twice: the second order must do nothing.
+    last_client_id: u64,
 }
 
 impl Taker {
@@ -66,7 +68,14 @@ impl Taker {
             dice,
             next_at: None,
             resting: BTreeMap::new(),
+            last_client_id: 0,
         }
+    }
+
+    /// Goes on where an earlier process stopped: ids and nonces move past what it can have used.
+    pub fn resume(&mut self, now: TimeMs) {
+        self.participant.resume(now);
+        self.last_client_id = now.get();
     }
 
     /// Who it is.
@@ -205,9 +214,49 @@ impl Taker {
         let reach = if marketable { 2.0 } else { -0.7 };
         let price = listed.on_tick(side, value + side.sign() as f64 * reach * half)?;
         let qty = listed.lots(1 + self.dice.below(self.settings.lots_max as usize) as u32);
-        Some(Action::PlaceOrder(order(
-            &listed, side, qty, price, marketable,
-        )))
+        let plain = order(&listed, side, qty, price);
+        Some(Action::PlaceOrder(if marketable {
+            self.take(plain)
+        } else {
+            self.rest(plain, now)
+        }))
+    }
+
+    /// The ways to trade at once.
+    fn take(&mut self, order: PlaceOrder) -> PlaceOrder {
+        let (time_in_force, price) = match self.dice.below(10) {
+            0 => (TimeInForce::FillOrKill, order.price),
+            1 => (TimeInForce::ImmediateOrCancel, OrderPrice::Market),
+            2 => (TimeInForce::GoodTilCancelled, order.price),
+            _ => (TimeInForce::ImmediateOrCancel, order.price),
+        };
+        let reduce_only = self.dice.chance(0.05);
+        PlaceOrder {
+            time_in_force,
+            price,
+            reduce_only,
+            ..order
+        }
+    }
+
+    /// The ways to wait.
+    fn rest(&mut self, order: PlaceOrder, now: TimeMs) -> PlaceOrder {
+        let soon = TimeInForce::GoodTilDate(now.plus_ms(600_000));
+        let post_only = [PostOnly::Off, PostOnly::Slide, PostOnly::Reject][self.dice.below(3)];
+        let recovery = [RecoveryPolicy::Keep, RecoveryPolicy::Cancel][self.dice.below(2)];
+        self.last_client_id += u64::from(self.dice.chance(0.95));
+        PlaceOrder {
+            time_in_force: if self.dice.chance(0.2) {
+                soon
+            } else {
+                order.time_in_force
+            },
+            post_only,
+            recovery,
+            client_id: ClientOrderId::new(self.last_client_id),
+            label: b"taker".to_vec(),
+            ..order
+        }
     }
 
     /// A random option worth trading: a few tries, then none.
@@ -234,17 +283,13 @@ impl Taker {
     }
 }
 
-fn order(listed: &Listed, side: Side, qty: Qty, price: Price, marketable: bool) -> PlaceOrder {
+fn order(listed: &Listed, side: Side, qty: Qty, price: Price) -> PlaceOrder {
     PlaceOrder {
         instrument: listed.id,
         side,
         qty,
         price: OrderPrice::Limit(price),
-        time_in_force: if marketable {
-            TimeInForce::ImmediateOrCancel
-        } else {
-            TimeInForce::GoodTilCancelled
-        },
+        time_in_force: TimeInForce::GoodTilCancelled,
         post_only: PostOnly::Off,
         reduce_only: false,
         self_trade: SelfTradePrevention::CancelMaker,
