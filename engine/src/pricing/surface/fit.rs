@@ -2,8 +2,8 @@
 //! parameters, so a small search over two dimensions with least squares inside finds all five.
 
 use super::quotes::Point;
-use super::smile::{SKEW_MAX, Smile, nodes};
-use super::{Surface, smile};
+use super::smile::{SKEW_MAX, Smile};
+use super::{Floor, Surface};
 use crate::pricing::float::{abs, at_least, sqrt};
 use alloc::vec::Vec;
 
@@ -26,24 +26,26 @@ struct Candidate {
     cost: f64,
 }
 
-/// The smile that fits the points best among those without butterfly arbitrage; a flat one at least.
-pub(super) fn smile(points: &[Point], years: f64) -> Smile {
+/// The smile that fits the points best among those without butterfly arbitrage, each raised over the
+/// floor; a flat one at least.
+pub(super) fn smile(points: &[Point], years: f64, floor: &Floor) -> Smile {
     let mut points = points.to_vec();
     let weights: Vec<f64> = points.iter().map(|point| point.weight).collect();
     let deviation = at_least(sqrt(mean_variance(&points) * years), 1e-4);
-    let mut best = search(&points, deviation, years);
+    let mut best = search(&points, deviation, years, floor);
     for _ in 0..REWEIGHTINGS {
         for (point, weight) in points.iter_mut().zip(&weights) {
             let miss = point.variance - best.variance(point.k);
             let square = miss * miss * weight / (RESIDUAL_SCALE * RESIDUAL_SCALE);
             point.weight = weight / (1.0 + square);
         }
-        best = search(&points, deviation, years);
+        best = search(&points, deviation, years, floor);
     }
     best
 }
 
-/// With few points: the last smile raised or lowered to their mean, or a flat one.
+/// With few points: the last smile raised or lowered by their median miss, so that one bad point of
+/// three is outvoted; or, without a last one, a flat smile.
 pub(super) fn level(points: &[Point], last: Option<&Surface>) -> Option<Smile> {
     if points.is_empty() {
         return None;
@@ -51,12 +53,13 @@ pub(super) fn level(points: &[Point], last: Option<&Surface>) -> Option<Smile> {
     let Some(last) = last.map(Smile::from) else {
         return Some(Smile::flat(mean_variance(points)));
     };
-    let misses = points.iter().map(|point| {
-        let miss = point.variance - last.variance(point.k);
-        (miss * point.weight, point.weight)
-    });
-    let (sum, weight) = misses.fold((0.0, 0.0), |sum, miss| (sum.0 + miss.0, sum.1 + miss.1));
-    Some(last.raised(sum / at_least(weight, 1e-300)))
+    let mut misses: Vec<f64> = points
+        .iter()
+        .map(|point| point.variance - last.variance(point.k))
+        .collect();
+    misses.sort_by(f64::total_cmp);
+    let middle = misses.get(misses.len() / 2)?;
+    Some(last.raised(*middle))
 }
 
 fn mean_variance(points: &[Point]) -> f64 {
@@ -67,7 +70,7 @@ fn mean_variance(points: &[Point]) -> f64 {
     sum / at_least(weight, 1e-300)
 }
 
-fn search(points: &[Point], deviation: f64, years: f64) -> Smile {
+fn search(points: &[Point], deviation: f64, years: f64, floor: &Floor) -> Smile {
     let flat = Smile::flat(mean_variance(points));
     let cost = cost(points, &flat);
     let mut best = Candidate {
@@ -77,16 +80,16 @@ fn search(points: &[Point], deviation: f64, years: f64) -> Smile {
         cost,
     };
     let mut consider = |centre: f64, width: f64| -> Candidate {
-        if let Some(smile) = fitted(points, centre * deviation, width * deviation, years) {
-            let cost = self::cost(points, &smile);
-            if cost < best.cost {
-                best = Candidate {
-                    smile,
-                    centre,
-                    width,
-                    cost,
-                };
-            }
+        let fitted = fitted(points, centre * deviation, width * deviation);
+        if let Some((smile, cost)) =
+            fitted.and_then(|smile| allowed(points, smile, years, floor, best.cost))
+        {
+            best = Candidate {
+                smile,
+                centre,
+                width,
+                cost,
+            };
         }
         best
     };
@@ -124,22 +127,35 @@ fn cost(points: &[Point], smile: &Smile) -> f64 {
     squares.sum()
 }
 
-/// The best smile with this centre and width; `None` if it would have butterfly arbitrage.
-fn fitted(points: &[Point], centre: f64, width: f64, years: f64) -> Option<Smile> {
-    let free = least_squares(points, centre, width, None)?;
-    let smile = if free.slope < 0.0 {
+/// The smile raised over the floor, with its cost, if that is under `cost_max` and it is free of
+/// butterfly arbitrage as rounded. The dearest check comes last.
+fn allowed(
+    points: &[Point],
+    smile: Smile,
+    years: f64,
+    floor: &Floor,
+    cost_max: f64,
+) -> Option<(Smile, f64)> {
+    // Raising a least-squares fit only makes it fit worse.
+    if cost(points, &smile) >= cost_max {
         return None;
-    } else if abs(free.skew) > SKEW_MAX {
-        let skew = if free.skew > 0.0 { SKEW_MAX } else { -SKEW_MAX };
-        least_squares(points, centre, width, Some(skew)).filter(|smile| smile.slope >= 0.0)?
-    } else {
-        free
-    };
-    // What is kept is the rounded surface: that is the one that must be free of arbitrage.
-    let surface = smile.rounded(years)?;
-    let smile = Smile::from(&surface);
-    let positive = nodes(1.0).all(|k| smile.variance(k) > 0.0);
-    (positive && smile.is_butterfly_free(years)).then_some(smile)
+    }
+    let smile = Smile::from(&smile.raised(floor.gap(&smile)).rounded(years)?);
+    let cost = cost(points, &smile);
+    (cost < cost_max && smile.is_butterfly_free(years)).then_some((smile, cost))
+}
+
+/// The best smile with this centre and width; `None` if it would not be convex.
+fn fitted(points: &[Point], centre: f64, width: f64) -> Option<Smile> {
+    let free = least_squares(points, centre, width, None)?;
+    if free.slope < 0.0 {
+        return None;
+    }
+    if abs(free.skew) <= SKEW_MAX {
+        return Some(free);
+    }
+    let skew = if free.skew > 0.0 { SKEW_MAX } else { -SKEW_MAX };
+    least_squares(points, centre, width, Some(skew)).filter(|smile| smile.slope >= 0.0)
 }
 
 /// Weighted least squares for level, slope·skew and slope, or, with the skew given, level and slope.
@@ -159,7 +175,7 @@ fn least_squares(points: &[Point], centre: f64, width: f64, skew: Option<f64>) -
         None if abs(slope) > 1e-12 => tilt / slope,
         None => return None,
     };
-    Some(smile::Smile {
+    Some(Smile {
         level,
         slope,
         skew,

@@ -20,6 +20,7 @@ pub use quotes::Quote;
 pub use smile::{Surface, VOLATILITY_PPM_MAX, VOLATILITY_PPM_MIN};
 
 use super::mark::ExpiryView;
+use alloc::vec::Vec;
 use smile::Smile;
 
 /// Quotes needed for a whole smile; with fewer, the last one is only moved up or down.
@@ -74,8 +75,9 @@ impl Surface {
     ) -> Option<Self> {
         let points = quotes::points(quotes, view, parameters);
         let years = view.years();
+        let floor = earlier.map_or_else(Floor::default, |earlier| Floor::new(&earlier, years));
         let fitted = if points.len() >= SMILE_QUOTES_MIN {
-            Some(fit::smile(&points, years))
+            Some(fit::smile(&points, years, &floor))
         } else {
             fit::level(&points, last)
         };
@@ -86,10 +88,42 @@ impl Surface {
             Some(last) => moved(last, &target, years, parameters),
             None => target,
         };
-        Some(match earlier {
-            Some(earlier) => lifted(bounded, years, &earlier),
-            None => bounded,
-        })
+        let gap = floor.gap(&Smile::from(&bounded));
+        if gap <= 0.0 {
+            return Some(bounded);
+        }
+        Smile::from(&bounded).raised(gap).rounded_up(years)
+    }
+}
+
+/// The annual variances that an earlier expiry allows, at nodes within ±3 of its standard deviations.
+#[derive(Default)]
+struct Floor {
+    nodes: Vec<(f64, f64)>,
+}
+
+impl Floor {
+    fn new(earlier: &EarlierExpiry<'_>, years: f64) -> Self {
+        let earlier_years = super::mark::years_of(earlier.time_left_ms);
+        if years <= 0.0 || earlier_years >= years {
+            return Self::default();
+        }
+        let smile = Smile::from(earlier.surface);
+        let share = earlier_years / years;
+        let nodes = smile::nodes(3.0 * smile.deviation(earlier_years))
+            .map(|k| (k, smile.variance(k) * share))
+            .collect();
+        Self { nodes }
+    }
+
+    /// By how much a smile must be raised evenly to be nowhere under the floor. An even rise keeps it
+    /// free of butterfly arbitrage.
+    fn gap(&self, smile: &Smile) -> f64 {
+        let gaps = self
+            .nodes
+            .iter()
+            .map(|(k, variance)| variance - smile.variance(*k));
+        gaps.fold(0.0, |worst, gap| if gap > worst { gap } else { worst })
     }
 }
 
@@ -125,19 +159,4 @@ fn moved(last: &Surface, target: &Surface, years: f64, parameters: &SurfaceParam
         }
     }
     best
-}
-
-/// The surface raised evenly until its total variance is nowhere within ±3 standard deviations under
-/// the earlier expiry's. An even rise keeps it free of butterfly arbitrage.
-fn lifted(surface: Surface, years: f64, earlier: &EarlierExpiry<'_>) -> Surface {
-    let earlier_years = super::mark::years_of(earlier.time_left_ms);
-    if years <= 0.0 || earlier_years >= years {
-        return surface;
-    }
-    let (floor, own) = (Smile::from(earlier.surface), Smile::from(&surface));
-    let share = earlier_years / years;
-    let gap = smile::nodes(3.0 * floor.deviation(earlier_years))
-        .map(|k| floor.variance(k) * share - own.variance(k))
-        .fold(0.0, |worst, gap| if gap > worst { gap } else { worst });
-    own.raised(gap).rounded_up(years).unwrap_or(surface)
 }

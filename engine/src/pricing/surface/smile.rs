@@ -17,7 +17,7 @@ pub(super) const SKEW_MAX: f64 = 0.995;
 /// Lee: total variance grows at most twice as fast as |k|.
 const WING_SLOPE_MAX: f64 = 2.0;
 /// Nodes at which a smile's conditions are checked.
-const NODES: i32 = 40;
+const NODES: i32 = 24;
 /// What rounding may cost the butterfly condition.
 const BUTTERFLY_TOLERANCE: f64 = 1e-6;
 
