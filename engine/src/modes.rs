@@ -54,7 +54,8 @@ struct Row {
 
 use Activity::{AuctionOrder, Cancel, Deposit, Liquidate, Manage, Rest, Settle, Take, Withdraw};
 
-/// Cash keeps moving in every mode but the terminal one.
+/// Cash keeps moving, and orders can be cancelled, in every mode but the terminal one: a cancel only
+/// takes risk away, and where nothing trades nobody gains by being the first to send one.
 const PERMISSIONS: [Row; 8] = [
     Row {
         mode: Mode::Open,
@@ -68,7 +69,7 @@ const PERMISSIONS: [Row; 8] = [
     },
     Row {
         mode: Mode::Verify,
-        permits: &[Manage, Deposit, Withdraw],
+        permits: &[Cancel, Manage, Deposit, Withdraw],
     },
     Row {
         mode: Mode::CancelOnly,
