@@ -5,7 +5,7 @@ use alloc::vec::Vec;
 
 /// Bits of a page number that one tree level decides.
 const DIGIT_BITS: u32 = 6;
-/// Levels that the largest page number needs (25 bits).
+/// Levels that the largest page number needs (26 bits).
 const HEIGHT_MAX: usize = 5;
 
 /// A tree node: which children there are, and their indices (nodes, or pages at height 1).

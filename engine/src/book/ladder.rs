@@ -1,4 +1,4 @@
-//! Price levels: pages of 64 consecutive keys, and what each side of a book knows of its own.
+//! Price levels: pages of consecutive keys, and what each side of a book knows of its own.
 
 use super::directory::{Directory, Root};
 use super::slab::{LEVEL_RETIRED, NONE};
@@ -20,8 +20,30 @@ const _: () = assert!(
 /// Keys are below this. It mirrors a bid's price so that a higher one has a smaller key.
 const KEY_END: u32 = 1 << 31;
 const _: () = assert!(crate::limits::PRICE_TICKS_MAX < KEY_END);
+/// A page has `2^PAGE_BITS` levels. More hold the touch in fewer pages; fewer waste less memory on an
+/// order far from all others. A side's window covers four pages.
+const PAGE_BITS: u32 = 5;
+const PAGE_LEVELS: usize = 1 << PAGE_BITS;
 /// `SideBook::best_key` of an empty side: no limit reaches it.
 pub(super) const NO_KEY: u32 = u32::MAX;
+
+/// The page of a level, or the number of a key's page.
+#[inline]
+const fn page_of(index: u32) -> u32 {
+    index >> PAGE_BITS
+}
+
+/// A level's or key's place in its page.
+#[inline]
+const fn offset_of(index: u32) -> u32 {
+    index & (PAGE_LEVELS as u32 - 1)
+}
+
+/// A level from its page, or a key from its page's number, with the place of `index`.
+#[inline]
+const fn join(page: u32, index: u32) -> u32 {
+    (page << PAGE_BITS) | offset_of(index)
+}
 
 /// A price's key: of two prices on one side, the better has the smaller key.
 #[inline]
@@ -103,7 +125,7 @@ impl Level {
 struct Page {
     /// Bit `i`: the level of its `i`-th key has orders.
     bits: u64,
-    /// Its keys divided by 64.
+    /// Its keys without their low bits.
     number: u32,
     /// The side it belongs to.
     side: u32,
@@ -203,40 +225,40 @@ impl Ladders {
     /// The book, side and price of a level that has orders.
     #[inline]
     pub(super) fn place(&self, level: u32) -> Option<Place> {
-        let page = self.pages.get((level >> 6) as usize)?;
+        let page = self.pages.get(page_of(level) as usize)?;
         let side = self.sides.get(page.side as usize)?;
         Some(Place {
             book: InstrumentId::new(side.book),
             side: side.side,
-            price: price_of(side.side, (page.number << 6) | (level & 63)),
+            price: price_of(side.side, join(page.number, level)),
         })
     }
 
     /// The level of this key if its page exists. The level may be empty.
     pub(super) fn find(&self, entry: u32, key: u32) -> Option<u32> {
         let side = self.sides.get(entry as usize)?;
-        let number = key >> 6;
+        let number = page_of(key);
         let (near, page) = window_of(side, number);
         let page = if near == number {
             page
         } else {
             self.directory.find(side.root, number)?
         };
-        Some((page << 6) | (key & 63))
+        Some(join(page, key))
     }
 
     /// The level of this key, with a page made for it if there is none.
     #[inline]
     pub(super) fn find_or_make(&mut self, entry: u32, key: u32) -> Option<u32> {
         let side = self.sides.get(entry as usize)?;
-        let number = key >> 6;
+        let number = page_of(key);
         let (near, page) = window_of(side, number);
         let page = if near == number {
             page
         } else {
             self.bring_near(entry, number)?
         };
-        Some((page << 6) | (key & 63))
+        Some(join(page, key))
     }
 
     /// Puts a page into the side's window, making it if it is not there.
@@ -267,8 +289,8 @@ impl Ladders {
     /// Records that the level of `key` got its first order.
     #[inline]
     pub(super) fn occupied(&mut self, entry: u32, key: u32, level: u32) {
-        if let Some(page) = self.pages.get_mut((level >> 6) as usize) {
-            page.bits |= bit(level & 63);
+        if let Some(page) = self.pages.get_mut(page_of(level) as usize) {
+            page.bits |= bit(offset_of(level));
         }
         if let Some(side) = self.sides.get_mut(entry as usize)
             && key < side.best_key
@@ -281,13 +303,13 @@ impl Ladders {
     /// Records that a level lost its last order: moves the best price on, lets an empty page go.
     #[inline]
     pub(super) fn emptied(&mut self, level: u32) {
-        let Some(page) = self.pages.get_mut((level >> 6) as usize) else {
+        let Some(page) = self.pages.get_mut(page_of(level) as usize) else {
             return;
         };
-        page.bits &= !bit(level & 63);
+        page.bits &= !bit(offset_of(level));
         let (bits, entry, number) = (page.bits, page.side, page.number);
         if bits == 0 {
-            return self.let_go(level >> 6, entry, number);
+            return self.let_go(page_of(level), entry, number);
         }
         let Some(side) = self.sides.get_mut(entry as usize) else {
             return;
@@ -295,8 +317,8 @@ impl Ladders {
         if side.best_level == level {
             // The best page has no smaller key, so its next one is the side's next best.
             let next = bits.trailing_zeros();
-            side.best_key = (number << 6) | next;
-            side.best_level = (level & !63) | next;
+            side.best_key = join(number, next);
+            side.best_level = join(page_of(level), next);
         }
     }
 
@@ -313,14 +335,14 @@ impl Ladders {
             *near = NO_PAGE;
         }
         self.free_pages.push(page);
-        if side.best_level >> 6 != page {
+        if page_of(side.best_level) != page {
             return;
         }
         let first = self.directory.first(side.root);
         let next = first.and_then(|first| Some((first, self.pages.get(first as usize)?)));
         (side.best_key, side.best_level) = next.map_or((NO_KEY, NONE), |(index, page)| {
             let offset = page.bits.trailing_zeros();
-            ((page.number << 6) | offset, (index << 6) | offset)
+            (join(page.number, offset), join(index, offset))
         });
     }
 
@@ -333,15 +355,15 @@ impl Ladders {
 
     /// The next worse level with orders.
     fn next_level(&self, level: u32) -> Option<u32> {
-        let page = self.pages.get((level >> 6) as usize)?;
-        let above = page.bits & u64::MAX.wrapping_shl(level & 63) & !bit(level & 63);
+        let page = self.pages.get(page_of(level) as usize)?;
+        let above = page.bits & u64::MAX.wrapping_shl(offset_of(level)) & !bit(offset_of(level));
         if above != 0 {
-            return Some((level & !63) | above.trailing_zeros());
+            return Some(join(page_of(level), above.trailing_zeros()));
         }
         let root = self.sides.get(page.side as usize)?.root;
         let next = self.directory.after(root, page.number)?;
         let bits = self.pages.get(next as usize)?.bits;
-        (bits != 0).then(|| (next << 6) | bits.trailing_zeros())
+        (bits != 0).then(|| join(next, bits.trailing_zeros()))
     }
 
     /// Bytes held.
@@ -369,11 +391,11 @@ fn window_of(side: &SideBook, number: u32) -> (u32, u32) {
     near.copied().unwrap_or(NO_PAGE)
 }
 
-/// A page's levels are 64 in a row; a level's index must stay below the slots' marks.
+/// A page's levels are in a row; a level's index must stay below the slots' marks.
 #[cold]
 fn append_page(pages: &mut Vec<Page>, levels: &mut Vec<Level>) -> Option<u32> {
     let index = u32::try_from(pages.len()).ok()?;
-    if index >= LEVEL_RETIRED >> 6 {
+    if index >= LEVEL_RETIRED >> PAGE_BITS {
         return None;
     }
     pages.push(Page {
@@ -381,6 +403,6 @@ fn append_page(pages: &mut Vec<Page>, levels: &mut Vec<Level>) -> Option<u32> {
         number: NONE,
         side: NONE,
     });
-    levels.resize(levels.len().saturating_add(64), Level::EMPTY);
+    levels.resize(levels.len().saturating_add(PAGE_LEVELS), Level::EMPTY);
     Some(index)
 }

@@ -8,7 +8,7 @@
 //! not fit its bounds and never panics.
 //!
 //! **How.** Prices are turned into keys of which the smallest is the best on either side, so both
-//! sides run the same branch-free code. 64 consecutive keys share a page of levels; a side reaches
+//! sides run the same branch-free code. 32 consecutive keys share a page of levels; a side reaches
 //! its pages through a four-entry window around the touch and, outside it, a radix tree. An order
 //! slot names its level, so a cancel walks nothing. Pages are pooled over all books.
 //!
