@@ -24,6 +24,7 @@ const _: () = assert!(crate::limits::PRICE_TICKS_MAX < KEY_END);
 /// order far from all others. A side's window covers four pages.
 const PAGE_BITS: u32 = 5;
 const PAGE_LEVELS: usize = 1 << PAGE_BITS;
+const OFFSET_MASK: u32 = (1 << PAGE_BITS) - 1;
 /// `SideBook::best_key` of an empty side: no limit reaches it.
 pub(super) const NO_KEY: u32 = u32::MAX;
 
@@ -36,7 +37,7 @@ const fn page_of(index: u32) -> u32 {
 /// A level's or key's place in its page.
 #[inline]
 const fn offset_of(index: u32) -> u32 {
-    index & (PAGE_LEVELS as u32 - 1)
+    index & OFFSET_MASK
 }
 
 /// A level from its page, or a key from its page's number, with the place of `index`.
