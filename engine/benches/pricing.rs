@@ -1,5 +1,5 @@
 //! Cost of one Black-76 evaluation (price, delta, gamma and vega) at each vector width, beside the
-//! textbook formula on the platform's own exp, ln and erfc.
+//! textbook formula on the platform's own exp, ln and erfc; of an implied volatility; of a surface.
 #![allow(
     clippy::unwrap_used,
     clippy::indexing_slicing,
@@ -8,42 +8,42 @@
 
 use core::hint::black_box;
 use lifeboat_engine::pricing::{
-    Black76, Black76Columns, GreekColumns, ScenarioGrid, ScenarioOption, Width, normal,
+    Black76, Black76Columns, ExpiryView, GreekColumns, Mark, Quote, ScenarioGrid, ScenarioOption,
+    Surface, SurfaceParameters, Width, implied_volatility, normal,
 };
-use lifeboat_engine::types::OptionKind;
+use lifeboat_engine::types::{OptionKind, Price};
 use std::time::Instant;
 
 const OPTIONS: usize = 500;
 const SCENARIOS: usize = 32;
+const EVALUATIONS: usize = OPTIONS * SCENARIOS;
 const ROUNDS: usize = 200;
+const SURFACE_STRIKES: i64 = 40;
 
-/// Best of `ROUNDS` runs, in nanoseconds an evaluation.
-fn best(evaluations: usize, mut run: impl FnMut()) -> f64 {
+/// Best of [`ROUNDS`] runs, in nanoseconds for each of `units`.
+fn best(units: usize, mut run: impl FnMut()) -> f64 {
     let mut best = f64::MAX;
     for _ in 0..ROUNDS {
         let start = Instant::now();
         run();
-        best = best.min(start.elapsed().as_nanos() as f64 / evaluations as f64);
+        best = best.min(start.elapsed().as_nanos() as f64 / units as f64);
     }
     best
 }
 
+/// 250 calls and 250 puts on 50 strikes and 5 expiries, each in 32 scenarios of forward and
+/// volatility.
 struct Workload {
     options: Vec<(OptionKind, Black76)>,
-    grid: ScenarioGrid,
     factors: Vec<f64>,
     volatilities: Vec<f64>,
 }
 
-fn workload() -> Workload {
-    let factors: Vec<f64> = (0..SCENARIOS).map(|s| 0.34 + 0.04 * s as f64).collect();
-    let options: Vec<_> = (0..OPTIONS)
-        .map(|i| {
-            let kind = if i % 2 == 0 {
-                OptionKind::Call
-            } else {
-                OptionKind::Put
-            };
+impl Workload {
+    fn new() -> Self {
+        let factors = (0..SCENARIOS).map(|s| 0.34 + 0.04 * s as f64).collect();
+        let option = |i: usize| {
+            let kind = [OptionKind::Call, OptionKind::Put][i % 2];
             let base = Black76 {
                 forward: 89_000.0,
                 strike: 40_000.0 + 2_000.0 * ((i / 2) % 50) as f64,
@@ -52,24 +52,132 @@ fn workload() -> Workload {
                 discount: 0.99,
             };
             (kind, base)
-        })
-        .collect();
-    let volatilities = options
-        .iter()
-        .flat_map(|(_, base)| {
-            let base = base.volatility;
-            (0..SCENARIOS).map(move |s| base * [1.0, 1.5, 0.7][s % 3])
-        })
-        .collect();
-    Workload {
-        options,
-        grid: ScenarioGrid::new(&factors),
-        factors,
-        volatilities,
+        };
+        let options: Vec<_> = (0..OPTIONS).map(option).collect();
+        let shocks = (0..SCENARIOS).map(|s| [1.0, 1.5, 0.7][s % 3]);
+        let volatilities = options
+            .iter()
+            .flat_map(|(_, base)| shocks.clone().map(|shock| base.volatility * shock))
+            .collect();
+        Self {
+            options,
+            factors,
+            volatilities,
+        }
+    }
+
+    /// Every evaluation on its own.
+    fn rows(&self) -> Vec<(OptionKind, Black76)> {
+        let row = |e: usize| {
+            let (kind, base) = self.options[e / SCENARIOS];
+            let forward = base.forward * self.factors[e % SCENARIOS];
+            (
+                kind,
+                Black76 {
+                    forward,
+                    volatility: self.volatilities[e],
+                    ..base
+                },
+            )
+        };
+        (0..EVALUATIONS).map(row).collect()
     }
 }
 
-/// Value and greeks as a textbook has them: exp, ln and sqrt from the platform.
+/// The four result columns of all evaluations.
+struct Results([Vec<f64>; 4]);
+
+impl Results {
+    fn columns(&mut self, start: usize, count: usize) -> GreekColumns<'_> {
+        let [price, delta, gamma, vega] = self
+            .0
+            .each_mut()
+            .map(|column| &mut column[start..start + count]);
+        GreekColumns {
+            price,
+            delta,
+            gamma,
+            vega,
+        }
+    }
+}
+
+fn bench_scenarios(work: &Workload, results: &mut Results) {
+    let grid = ScenarioGrid::new(&work.factors);
+    let prepare = |(kind, base): &(OptionKind, Black76)| ScenarioOption::new(*kind, base);
+    let options: Vec<_> = work.options.iter().map(prepare).collect();
+    for width in Width::available() {
+        let ns = best(EVALUATIONS, || {
+            for (i, option) in options.iter().enumerate() {
+                let start = i * SCENARIOS;
+                let volatilities = &work.volatilities[start..start + SCENARIOS];
+                let mut out = results.columns(start, SCENARIOS);
+                grid.evaluate(width, black_box(option), volatilities, &mut out);
+            }
+            black_box(&results.0);
+        });
+        println!("scenario grid, {width:?}: {ns:.2} ns (aim 3.5 at Avx512)");
+    }
+}
+
+fn bench_rows(rows: &[(OptionKind, Black76)], results: &mut Results) {
+    let column = |f: fn(&Black76) -> f64| -> Vec<f64> { rows.iter().map(|(_, b)| f(b)).collect() };
+    let (forward, strike) = (column(|b| b.forward), column(|b| b.strike));
+    let (years, volatility) = (column(|b| b.years), column(|b| b.volatility));
+    let discount = column(|b| b.discount);
+    let columns = Black76Columns {
+        forward: &forward,
+        strike: &strike,
+        years: &years,
+        volatility: &volatility,
+        discount: &discount,
+    };
+    for width in Width::available() {
+        let ns = best(EVALUATIONS, || {
+            columns.evaluate(
+                width,
+                OptionKind::Call,
+                &mut results.columns(0, EVALUATIONS),
+            );
+            black_box(&results.0);
+        });
+        println!("nothing shared (with ln, sqrt and clamps), {width:?}: {ns:.2} ns");
+    }
+}
+
+fn bench_scalar(rows: &[(OptionKind, Black76)]) {
+    let ns = best(EVALUATIONS, || {
+        rows.iter()
+            .for_each(|(kind, row)| _ = black_box(row.greeks(*kind)));
+    });
+    println!("one call at a time: {ns:.2} ns");
+    let ns = best(EVALUATIONS, || {
+        rows.iter()
+            .for_each(|(kind, row)| _ = black_box(textbook(*kind, row)));
+    });
+    println!("peer, textbook formula on the platform's exp, ln and erfc: {ns:.2} ns");
+    let priced: Vec<_> = rows
+        .iter()
+        .map(|(kind, row)| (*kind, row.greeks(*kind).price, row))
+        .filter(|(kind, price, row)| implied_volatility(*kind, *price, row).is_some())
+        .collect();
+    let ns = best(priced.len(), || {
+        for (kind, price, row) in &priced {
+            black_box(implied_volatility(*kind, *price, row));
+        }
+    });
+    println!("implied volatility, {} of these: {ns:.0} ns", priced.len());
+}
+
+unsafe extern "C" {
+    /// The platform's mathematical library, as the peer to compare with.
+    safe fn erfc(x: f64) -> f64;
+}
+
+fn textbook_cdf(x: f64) -> f64 {
+    0.5 * erfc(-x * core::f64::consts::FRAC_1_SQRT_2)
+}
+
 fn textbook(kind: OptionKind, b: &Black76) -> [f64; 4] {
     let total = b.volatility * b.years.sqrt();
     let d1 = (b.forward / b.strike).ln() / total + 0.5 * total;
@@ -85,92 +193,48 @@ fn textbook(kind: OptionKind, b: &Black76) -> [f64; 4] {
     [b.discount * price, b.discount * delta, gamma, vega]
 }
 
-unsafe extern "C" {
-    /// The platform's mathematical library, as the peer to compare with.
-    safe fn erfc(x: f64) -> f64;
-}
-
-fn textbook_cdf(x: f64) -> f64 {
-    0.5 * erfc(-x * core::f64::consts::FRAC_1_SQRT_2)
+fn bench_surface() {
+    let view = ExpiryView {
+        forward: Price::new(90_000_000_000),
+        time_left_ms: 30 * 86_400_000,
+        discount_ppb: 1_000_000_000,
+    };
+    let quote = |step: i64| {
+        let strike = Price::new((90_000 + 1_500 * step) * 1_000_000);
+        let kind = if step < 0 {
+            OptionKind::Put
+        } else {
+            OptionKind::Call
+        };
+        let level = 450_000 + 300 * u32::try_from(step * step).unwrap();
+        let side = |ppm: u32| Mark::new(kind, strike, &view, ppm).map(|mark| mark.price);
+        Quote {
+            strike,
+            kind,
+            bid: side(level - 5_000),
+            ask: side(level + 5_000),
+        }
+    };
+    let quotes: Vec<Quote> = (-SURFACE_STRIKES / 2..SURFACE_STRIKES / 2)
+        .map(quote)
+        .collect();
+    let parameters = SurfaceParameters::DEFAULT;
+    let update = |last: Option<&Surface>| {
+        Surface::updated(black_box(&quotes), &view, last, None, &parameters).unwrap()
+    };
+    let surface = update(None);
+    let us = best(1, || _ = black_box(update(Some(&surface)))) / 1_000.0;
+    println!("surface of {SURFACE_STRIKES} strikes, fitted anew: {us:.0} us");
 }
 
 fn main() {
-    let w = workload();
-    let evaluations = OPTIONS * SCENARIOS;
-    println!(
-        "workload: {OPTIONS} options x {SCENARIOS} scenarios, price + delta + gamma + vega, one thread, best of {ROUNDS}"
-    );
-    let [mut price, mut delta, mut gamma, mut vega] = [0; 4].map(|_| vec![0.0; evaluations]);
-    let prepared: Vec<_> = w
-        .options
-        .iter()
-        .map(|(kind, base)| ScenarioOption::new(*kind, base))
-        .collect();
-    for width in Width::available() {
-        let ns = best(evaluations, || {
-            for (i, option) in prepared.iter().enumerate() {
-                let range = i * SCENARIOS..(i + 1) * SCENARIOS;
-                let mut out = GreekColumns {
-                    price: &mut price[range.clone()],
-                    delta: &mut delta[range.clone()],
-                    gamma: &mut gamma[range.clone()],
-                    vega: &mut vega[range.clone()],
-                };
-                w.grid
-                    .evaluate(width, black_box(option), &w.volatilities[range], &mut out);
-            }
-            black_box(&price);
-        });
-        println!("scenario grid, {width:?}: {ns:.2} ns/evaluation (aim 3.5 at Avx512)");
-    }
-    let rows: Vec<(OptionKind, Black76)> = (0..evaluations)
-        .map(|e| {
-            let (kind, base) = w.options[e / SCENARIOS];
-            let forward = base.forward * w.factors[e % SCENARIOS];
-            (
-                kind,
-                Black76 {
-                    forward,
-                    volatility: w.volatilities[e],
-                    ..base
-                },
-            )
-        })
-        .collect();
-    let column = |f: fn(&Black76) -> f64| -> Vec<f64> { rows.iter().map(|(_, b)| f(b)).collect() };
-    let (forward, strike) = (column(|b| b.forward), column(|b| b.strike));
-    let (years, volatility) = (column(|b| b.years), column(|b| b.volatility));
-    let discount = column(|b| b.discount);
-    let columns = Black76Columns {
-        forward: &forward,
-        strike: &strike,
-        years: &years,
-        volatility: &volatility,
-        discount: &discount,
-    };
-    for width in Width::available() {
-        let ns = best(evaluations, || {
-            let mut out = GreekColumns {
-                price: &mut price,
-                delta: &mut delta,
-                gamma: &mut gamma,
-                vega: &mut vega,
-            };
-            columns.evaluate(width, OptionKind::Call, &mut out);
-            black_box(&price);
-        });
-        println!("nothing shared (ln, sqrt and clamps included), {width:?}: {ns:.2} ns/evaluation");
-    }
-    let ns = best(evaluations, || {
-        for (kind, row) in &rows {
-            black_box(row.greeks(*kind));
-        }
-    });
-    println!("scalar call, one at a time: {ns:.2} ns/evaluation");
-    let ns = best(evaluations, || {
-        for (kind, row) in &rows {
-            black_box(textbook(*kind, row));
-        }
-    });
-    println!("textbook formula on the platform's exp, ln and erfc, scalar: {ns:.2} ns/evaluation");
+    let work = Workload::new();
+    let rows = work.rows();
+    let mut results = Results([0; 4].map(|_| vec![0.0; EVALUATIONS]));
+    println!("workload: {OPTIONS} options x {SCENARIOS} scenarios; an evaluation is price, delta,");
+    println!("gamma and vega; one thread, best of {ROUNDS}");
+    bench_scenarios(&work, &mut results);
+    bench_rows(&rows, &mut results);
+    bench_scalar(&rows);
+    bench_surface();
 }

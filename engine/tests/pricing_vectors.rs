@@ -13,20 +13,7 @@ mod vectors {
     /// Regenerates the file instead of comparing it.
     const WRITE: &str = "LIFEBOAT_WRITE_VECTORS";
     const ARGUMENTS: [f64; 14] = [
-        -800.0,
-        -37.0,
-        -8.125,
-        -2.5,
-        -1.0,
-        -0.1,
-        0.0,
-        1e-9,
-        0.25,
-        1.0,
-        2.75,
-        10.0,
-        700.0,
-        1e300,
+        -800.0, -37.0, -8.125, -2.5, -1.0, -0.1, 0.0, 1e-9, 0.25, 1.0, 2.75, 10.0, 700.0, 1e300,
     ];
     const USDC: i64 = 1_000_000;
 

@@ -6,8 +6,10 @@ use crate::types::OptionKind;
 
 /// Steps of the search. Each at least halves the bracket on every second step, and most end in 6.
 const STEPS_MAX: u32 = 100;
-/// A bracket or step this small beside the volatility ends the search.
-const PRECISION: f64 = 1e-15;
+/// A step this small beside the volatility ends the search.
+const PRECISION: f64 = 1e-14;
+/// A miss this small beside forward and strike is rounding, and ends it too.
+const VALUE_PRECISION: f64 = 1e-16;
 /// An out-of-the-money value under this part of the forward is lost in rounding.
 const VALUE_MIN: f64 = 1e-14;
 
@@ -64,9 +66,13 @@ fn search(kind: OptionKind, target: f64, input: Black76) -> Option<f64> {
         return None;
     }
     let log_target = ln(target);
+    let rounding = VALUE_PRECISION * (input.forward + input.strike);
     let mut volatility = first_guess(&input);
     for _ in 0..STEPS_MAX {
         let greeks = value(volatility);
+        if abs(greeks.price - target) <= rounding {
+            return Some(volatility);
+        }
         if greeks.price > target {
             high = volatility;
         } else {

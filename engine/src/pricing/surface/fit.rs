@@ -8,10 +8,14 @@ use crate::pricing::float::{abs, at_least, sqrt};
 use alloc::vec::Vec;
 
 /// Centres tried first, in standard deviations; widths, in the same.
-const CENTRES: [f64; 7] = [-1.5, -1.0, -0.5, 0.0, 0.5, 1.0, 1.5];
-const WIDTHS: [f64; 6] = [0.1, 0.25, 0.5, 1.0, 2.0, 4.0];
-/// Rounds of search around the best so far, each with half the step.
-const REFINEMENTS: u32 = 6;
+const CENTRES: [f64; 5] = [-1.4, -0.7, 0.0, 0.7, 1.4];
+const WIDTHS: [f64; 5] = [0.12, 0.3, 0.75, 1.8, 4.0];
+/// Rounds of search around the best so far, each with half the step: before points are reweighted,
+/// and at last.
+const REFINEMENTS_FIRST: u32 = 3;
+const REFINEMENTS_LAST: u32 = 6;
+const STEP: f64 = 0.25;
+const RATIO: f64 = 1.5;
 /// How often residuals reweight the points.
 const REWEIGHTINGS: u32 = 2;
 /// A residual of this many standard errors halves a point's weight.
@@ -29,19 +33,23 @@ struct Candidate {
 /// The smile that fits the points best among those without butterfly arbitrage, each raised over the
 /// floor; a flat one at least.
 pub(super) fn smile(points: &[Point], years: f64, floor: &Floor) -> Smile {
-    let mut points = points.to_vec();
     let weights: Vec<f64> = points.iter().map(|point| point.weight).collect();
-    let deviation = at_least(sqrt(mean_variance(&points) * years), 1e-4);
-    let mut best = search(&points, deviation, years, floor);
+    let deviation = at_least(sqrt(mean_variance(points) * years), 1e-4);
+    let mut search = Search {
+        points: points.to_vec(),
+        deviation,
+        years,
+        floor,
+        best: Candidate::flat(points),
+    };
     for _ in 0..REWEIGHTINGS {
-        for (point, weight) in points.iter_mut().zip(&weights) {
-            let miss = point.variance - best.variance(point.k);
-            let square = miss * miss * weight / (RESIDUAL_SCALE * RESIDUAL_SCALE);
-            point.weight = weight / (1.0 + square);
-        }
-        best = search(&points, deviation, years, floor);
+        search.scan();
+        search.refine(REFINEMENTS_FIRST);
+        search.reweight(&weights);
     }
-    best
+    search.scan();
+    search.refine(REFINEMENTS_LAST);
+    search.best.smile
 }
 
 /// With few points: the last smile raised or lowered by their median miss, so that one bad point of
@@ -70,53 +78,85 @@ fn mean_variance(points: &[Point]) -> f64 {
     sum / at_least(weight, 1e-300)
 }
 
-fn search(points: &[Point], deviation: f64, years: f64, floor: &Floor) -> Smile {
-    let flat = Smile::flat(mean_variance(points));
-    let cost = cost(points, &flat);
-    let mut best = Candidate {
-        smile: flat,
-        centre: 0.0,
-        width: 1.0,
-        cost,
-    };
-    let mut consider = |centre: f64, width: f64| -> Candidate {
-        let fitted = fitted(points, centre * deviation, width * deviation);
-        if let Some((smile, cost)) =
-            fitted.and_then(|smile| allowed(points, smile, years, floor, best.cost))
-        {
-            best = Candidate {
+impl Candidate {
+    fn flat(points: &[Point]) -> Self {
+        let smile = Smile::flat(mean_variance(points));
+        Self {
+            smile,
+            centre: 0.0,
+            width: 1.0,
+            cost: cost(points, &smile),
+        }
+    }
+}
+
+/// The search for centre and width, both in standard deviations.
+struct Search<'a> {
+    points: Vec<Point>,
+    deviation: f64,
+    years: f64,
+    floor: &'a Floor,
+    best: Candidate,
+}
+
+impl Search<'_> {
+    /// Keeps the smile with this centre and width if it is better.
+    fn consider(&mut self, centre: f64, width: f64) {
+        let (points, years) = (self.points.as_slice(), self.years);
+        let fitted = fitted(points, centre * self.deviation, width * self.deviation);
+        let allowed =
+            fitted.and_then(|smile| allowed(points, smile, years, self.floor, self.best.cost));
+        if let Some((smile, cost)) = allowed {
+            self.best = Candidate {
                 smile,
                 centre,
                 width,
                 cost,
             };
         }
-        best
-    };
-    for centre in CENTRES {
-        for width in WIDTHS {
-            consider(centre, width);
+    }
+
+    /// Tries the whole grid.
+    fn scan(&mut self) {
+        for centre in CENTRES {
+            for width in WIDTHS {
+                self.consider(centre, width);
+            }
         }
     }
-    let (mut step, mut ratio) = (0.25, 1.5);
-    for _ in 0..REFINEMENTS {
-        let Candidate { centre, width, .. } = consider(0.0, 1.0);
-        for (shift, factor) in [
-            (-step, 1.0),
-            (step, 1.0),
-            (0.0, ratio),
-            (0.0, 1.0 / ratio),
-            (-step, ratio),
-            (step, ratio),
-            (-step, 1.0 / ratio),
-            (step, 1.0 / ratio),
-        ] {
-            consider(centre + shift, width * factor);
+
+    /// Looks around the best, nearer each round.
+    fn refine(&mut self, rounds: u32) {
+        let (mut step, mut ratio) = (STEP, RATIO);
+        for _ in 0..rounds {
+            let Candidate { centre, width, .. } = self.best;
+            for shift in [-step, 0.0, step] {
+                for factor in [1.0 / ratio, 1.0, ratio] {
+                    self.consider(centre + shift, width * factor);
+                }
+            }
+            step *= 0.5;
+            ratio = sqrt(ratio);
         }
-        step *= 0.5;
-        ratio = sqrt(ratio);
     }
-    consider(0.0, 1.0).smile
+
+    /// Weighs points less the farther they are from the best smile, and costs that one anew.
+    fn reweight(&mut self, weights: &[f64]) {
+        for (point, weight) in self.points.iter_mut().zip(weights) {
+            let miss = point.variance - self.best.smile.variance(point.k);
+            let square = miss * miss * weight / (RESIDUAL_SCALE * RESIDUAL_SCALE);
+            point.weight = weight / (1.0 + square);
+        }
+        let Candidate { centre, width, .. } = self.best;
+        let flat = Candidate::flat(&self.points);
+        let cost = cost(&self.points, &self.best.smile);
+        if flat.cost < cost {
+            self.best = flat;
+        } else {
+            self.best.cost = cost;
+        }
+        self.consider(centre, width);
+    }
 }
 
 fn cost(points: &[Point], smile: &Smile) -> f64 {
