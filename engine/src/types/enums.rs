@@ -88,6 +88,7 @@ Mode {
 
 impl Side {
     /// The other side.
+    #[inline]
     pub const fn opposite(self) -> Self {
         match self {
             Self::Buy => Self::Sell,
@@ -96,6 +97,7 @@ impl Side {
     }
 
     /// +1 for a buy, −1 for a sell.
+    #[inline]
     pub const fn sign(self) -> i64 {
         match self {
             Self::Buy => 1,

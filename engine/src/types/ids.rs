@@ -14,11 +14,13 @@ macro_rules! id {
 
         impl $name {
             /// Wraps a raw value.
+            #[inline]
             pub const fn new(raw: $inner) -> Self {
                 Self(raw)
             }
 
             /// The raw value.
+            #[inline]
             pub const fn get(self) -> $inner {
                 self.0
             }
@@ -54,16 +56,19 @@ id!(/// Milliseconds since the Unix epoch, as agreed in a block header.
 
 impl OrderId {
     /// The id of the `generation`-th order that used `slot`.
+    #[inline]
     pub const fn from_parts(generation: u32, slot: u32) -> Self {
         Self(((generation as u64) << 32) | slot as u64)
     }
 
     /// The order slot this id points into.
+    #[inline]
     pub const fn slot(self) -> u32 {
         self.0 as u32
     }
 
     /// How often the slot had been used when this order took it.
+    #[inline]
     pub const fn generation(self) -> u32 {
         (self.0 >> 32) as u32
     }
@@ -71,6 +76,7 @@ impl OrderId {
 
 impl Height {
     /// The next height. Saturates, which no chain reaches.
+    #[inline]
     pub const fn next(self) -> Self {
         Self(self.0.saturating_add(1))
     }
@@ -78,11 +84,13 @@ impl Height {
 
 impl TimeMs {
     /// This instant moved forward; saturates at the end of time.
+    #[inline]
     pub const fn plus_ms(self, ms: u64) -> Self {
         Self(self.0.saturating_add(ms))
     }
 
     /// Milliseconds from `earlier` to this instant; 0 if it is not earlier.
+    #[inline]
     pub const fn since(self, earlier: Self) -> u64 {
         self.0.saturating_sub(earlier.0)
     }

@@ -41,16 +41,19 @@ macro_rules! unit {
             pub const MAX: Self = Self(<$inner>::MAX);
 
             /// Wraps a raw amount of the unit's smallest step.
+            #[inline]
             pub const fn new(raw: $inner) -> Self {
                 Self(raw)
             }
 
             /// The raw amount in the unit's smallest step.
+            #[inline]
             pub const fn get(self) -> $inner {
                 self.0
             }
 
             /// Sum, or `None` when it leaves the range.
+            #[inline]
             pub const fn checked_add(self, other: Self) -> Option<Self> {
                 match self.0.checked_add(other.0) {
                     Some(raw) => Some(Self(raw)),
@@ -59,6 +62,7 @@ macro_rules! unit {
             }
 
             /// Difference, or `None` when it leaves the range.
+            #[inline]
             pub const fn checked_sub(self, other: Self) -> Option<Self> {
                 match self.0.checked_sub(other.0) {
                     Some(raw) => Some(Self(raw)),
@@ -67,6 +71,7 @@ macro_rules! unit {
             }
 
             /// Whether this is zero.
+            #[inline]
             pub const fn is_zero(self) -> bool {
                 self.0 == 0
             }
@@ -87,6 +92,7 @@ unit!(/// A size as a whole number of its instrument's lots. `1..=ORDER_LOTS_MAX
 
 impl Cash {
     /// `-self`; `None` only for the most negative value.
+    #[inline]
     pub const fn checked_neg(self) -> Option<Self> {
         match self.0.checked_neg() {
             Some(raw) => Some(Self(raw)),
@@ -98,6 +104,7 @@ impl Cash {
     ///
     /// # Errors
     /// [`UnitError::Overflow`] when the denominator is not positive or the result does not fit.
+    #[inline]
     pub fn mul_ratio(
         self,
         numerator: i64,
@@ -133,6 +140,7 @@ impl Price {
     ///
     /// # Errors
     /// [`UnitError::OffTick`] when it is not a positive whole number of ticks or has too many.
+    #[inline]
     pub fn to_ticks(self, tick: Self) -> Result<PriceTicks, UnitError> {
         whole_multiple(self.0, tick.0)
             .map(PriceTicks)
@@ -145,6 +153,7 @@ impl Qty {
     ///
     /// # Errors
     /// [`UnitError::OffLot`] when it is not a positive whole number of lots or has too many.
+    #[inline]
     pub fn to_lots(self, lot: Self) -> Result<Lots, UnitError> {
         whole_multiple(self.0, lot.0)
             .map(Lots)
@@ -160,6 +169,7 @@ fn whole_multiple(value: i64, step: i64) -> Option<u32> {
 
 impl PriceTicks {
     /// The price of this many ticks.
+    #[inline]
     pub fn to_price(self, tick: Price) -> Option<Price> {
         i64::from(self.0).checked_mul(tick.0).map(Price)
     }
@@ -167,11 +177,13 @@ impl PriceTicks {
 
 impl Lots {
     /// The size of this many lots.
+    #[inline]
     pub fn to_qty(self, lot: Qty) -> Option<Qty> {
         i64::from(self.0).checked_mul(lot.0).map(Qty)
     }
 
     /// The smaller of two sizes.
+    #[inline]
     pub const fn min(self, other: Self) -> Self {
         if self.0 < other.0 { self } else { other }
     }
