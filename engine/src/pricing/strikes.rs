@@ -2,20 +2,14 @@
 
 use alloc::vec::Vec;
 
-use super::float::{exp, ln, sqrt};
+use super::float::{ln, sqrt};
+use super::mark::years_of;
+use super::normal::cdf;
 use crate::params::ListingRules;
 use crate::types::Price;
 
-const YEAR_MS: f64 = 365.0 * 86_400_000.0;
 /// Steps are this part of one standard deviation, before rounding to a round number.
 const STEPS_PER_DEVIATION: f64 = 4.0;
-
-/// Discount factor in 1e-9 over `left_ms` at a yearly rate in 1e-9; rates under 0 count as 0.
-pub fn discount_ppb(rate_ppb: i64, left_ms: u64) -> u32 {
-    let rate = super::float::clamp(rate_ppb as f64 / 1e9, 0.0, 10.0);
-    let discount = exp(-rate * (left_ms as f64 / YEAR_MS));
-    super::float::clamp(discount * 1e9 + 0.5, 0.0, 1e9) as u32
-}
 
 /// Strikes on a grid of round numbers (1, 2, 2.5 or 5 times a power of ten) about a quarter of a
 /// standard deviation apart, while a call's delta lies within the rules' bounds; ascending.
@@ -26,7 +20,7 @@ pub fn strikes(
     rules: &ListingRules,
 ) -> Vec<Price> {
     let forward = forward.get() as f64 / 1e6;
-    let deviation = f64::from(volatility_ppm) / 1e6 * sqrt(left_ms as f64 / YEAR_MS);
+    let deviation = f64::from(volatility_ppm) / 1e6 * sqrt(years_of(left_ms));
     let sane = forward > 0.0 && forward < 1e9 && deviation > 1e-6 && deviation < 10.0;
     if !sane {
         return Vec::new();
@@ -64,31 +58,21 @@ fn nearest(value: f64) -> f64 {
     ((value + 0.5) as i64) as f64
 }
 
-/// The distance in deviations at which a tail of the normal distribution holds `tail`; a few
-/// Newton steps on a logarithmic first guess are more than the listing needs.
+/// The distance in deviations at which a tail of the normal distribution holds `tail`, by halving an
+/// interval 40 times.
 fn quantile(tail: f64) -> f64 {
     let tail = tail.clamp(1e-6, 0.499);
     let mut low = 0.0;
     let mut high = 6.0;
     for _ in 0..40 {
         let middle = 0.5 * (low + high);
-        if upper_tail(middle) > tail {
+        if cdf(-middle) > tail {
             low = middle;
         } else {
             high = middle;
         }
     }
     high
-}
-
-/// Mass above `x` ≥ 0 of the normal distribution, to 7.5e-8 (Abramowitz and Stegun 26.2.17).
-fn upper_tail(x: f64) -> f64 {
-    let t = 1.0 / (1.0 + 0.231_641_9 * x);
-    let poly = t
-        * (0.319_381_53
-            + t * (-0.356_563_782
-                + t * (1.781_477_937 + t * (-1.821_255_978 + t * 1.330_274_429))));
-    exp(-0.5 * x * x) * 0.398_942_280_401 * poly
 }
 
 #[cfg(test)]
