@@ -1,5 +1,6 @@
 //! Simulator, fault injection, drills, checkers and slow reference models.
 
+pub mod log_audit;
 pub mod market;
 pub mod rehearsal;
 pub mod twin;
