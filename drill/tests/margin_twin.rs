@@ -357,6 +357,9 @@ proptest! {
                 "bound {bound} above {im} after {parts:?}"
             );
         }
+        let (margin, initial) = book.margin_with_orders(&account, held.iter().copied()).unwrap();
+        prop_assert_eq!(margin, book.margin(held.iter().copied(), Cash::ZERO, model));
+        prop_assert_eq!(usdc(initial), bound);
         if orders.is_empty() {
             let exact = book.margin(held.iter().copied(), Cash::ZERO, model).im;
             prop_assert_eq!(usdc(exact), bound);

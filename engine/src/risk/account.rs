@@ -7,9 +7,11 @@
 use alloc::vec::Vec;
 
 use super::book::RiskBook;
-use super::evaluate::{GROSS_MAX, Part};
-use super::lanes::Sums;
-use super::market::{Holding, InstrumentKind};
+use super::evaluate::{
+    GROSS_MAX, Part, PositionLeg, Tables, Workspace, add_held, leg_key, sum_expiry,
+};
+use super::lanes::{LANES, Pair, Sums, Width};
+use super::market::Holding;
 use super::row::{InstrumentRow, NO_STRIKE};
 use crate::types::{AccountId, Side};
 
@@ -36,8 +38,8 @@ pub(super) struct AccountSums {
     pub gross: u128,
     pub parts: Vec<CachedPart>,
     groups: Vec<(u16, Sums<i64>)>,
-    /// Net amount by strike, in 1e-8 coin.
-    strikes: Vec<(u32, i64)>,
+    /// Net amount by expiry and strike, in 1e-8 coin, ascending.
+    strikes: Vec<(u64, i64)>,
     /// What open orders lose by their prices, in cash units; at most zero.
     pub drag: i128,
 }
@@ -82,7 +84,7 @@ impl AccountCache {
             let strikes = sums
                 .strikes
                 .capacity()
-                .saturating_mul(size_of::<(u32, i64)>());
+                .saturating_mul(size_of::<(u64, i64)>());
             parts.saturating_add(groups).saturating_add(strikes)
         };
         let table = self
@@ -110,13 +112,16 @@ impl CachedPart {
     /// Adds `lots` (negative to take away) to what counts per lot held either way.
     #[inline(always)]
     pub fn add_abs(&mut self, row: &InstrumentRow, lots: i64) {
+        if !row.has_contingencies {
+            return;
+        }
         let sums = &mut self.sums.held;
         sums.im_abs = sums.im_abs.wrapping_add(row.im_abs.wrapping_mul(lots));
         sums.im_abs_perp = sums
             .im_abs_perp
             .wrapping_add(row.im_abs_perp.wrapping_mul(lots));
         sums.mm_abs = sums.mm_abs.wrapping_add(row.mm_abs.wrapping_mul(lots));
-        if matches!(row.terms.kind, InstrumentKind::Perp) {
+        if row.is_perp {
             self.perp_lots = self.perp_lots.wrapping_add_signed(lots);
             self.sums.held.has_perp = self.perp_lots > 0;
         }
@@ -164,19 +169,27 @@ impl AccountSums {
     }
 
     /// The strike's net amount, in 1e-8 coin.
-    pub fn net(&self, strike: u32) -> i64 {
-        let found = self.strikes.binary_search_by_key(&strike, |(at, _)| *at);
+    pub fn net(&self, key: u64) -> i64 {
+        let found = self.strikes.binary_search_by_key(&key, |(at, _)| *at);
         found
             .ok()
             .and_then(|at| self.strikes.get(at))
             .map_or(0, |(_, net)| *net)
     }
 
+    /// Adds a strike that is not below the last.
+    fn push_net(&mut self, key: u64, amount: i64) {
+        match self.strikes.last_mut() {
+            Some((last, net)) if *last == key => *net = net.wrapping_add(amount),
+            _ => self.strikes.push((key, amount)),
+        }
+    }
+
     /// Adds to a strike's net amount and returns how much more is naked.
-    fn add_net(&mut self, strike: u32, amount: i64) -> i64 {
-        let found = self.strikes.binary_search_by_key(&strike, |(at, _)| *at);
+    fn add_net(&mut self, key: u64, amount: i64) -> i64 {
+        let found = self.strikes.binary_search_by_key(&key, |(at, _)| *at);
         let at = found.unwrap_or_else(|at| {
-            self.strikes.insert(at, (strike, 0));
+            self.strikes.insert(at, (key, 0));
             at
         });
         let Some((_, net)) = self.strikes.get_mut(at) else {
@@ -185,6 +198,13 @@ impl AccountSums {
         let before = naked(*net);
         *net = net.wrapping_add(amount);
         naked(*net).wrapping_sub(before)
+    }
+
+    /// Adds lots (negative to take away) to the gross.
+    #[inline(always)]
+    fn add_gross(&mut self, row: &InstrumentRow, lots: i64) {
+        let gross = i128::from(row.bound).wrapping_mul(i128::from(lots));
+        self.gross = self.gross.wrapping_add_signed(gross);
     }
 
     /// Whether the sums may have left their range.
@@ -197,6 +217,68 @@ impl AccountSums {
 /// What of a strike's net amount is naked.
 pub(super) fn naked(net: i64) -> i64 {
     net.wrapping_neg().max(0)
+}
+
+/// Sums an account's positions, sorted by expiry and strike.
+#[inline(always)]
+fn sum_account(tables: &Tables<'_>, legs: &[PositionLeg], sums: &mut AccountSums) {
+    for expiry in legs.chunk_by(|a, b| a.group() == b.group()) {
+        let at = expiry.first().map_or(u16::MAX, |leg| leg.group());
+        let Some(group) = tables.groups.get(usize::from(at)) else {
+            continue;
+        };
+        let expiry_sums = sum_expiry(tables.pairs, expiry);
+        let part = sums.part(group.underlying.get());
+        part.sums.lanes.add(&expiry_sums.result(group.concave));
+        add_held(tables.rows, expiry, &mut part.sums.held);
+        part.im = None;
+        sums.groups.push((at, expiry_sums));
+        for leg in expiry {
+            let Some(row) = tables.rows.get(leg.row as usize) else {
+                continue;
+            };
+            let part = sums.part(row.underlying);
+            if row.is_perp {
+                part.perp_lots = part.perp_lots.saturating_add(leg.lots.unsigned_abs());
+            }
+            if row.strike != NO_STRIKE {
+                sums.push_net(leg.key, leg.lots.wrapping_mul(row.lot));
+            }
+        }
+    }
+}
+
+#[cfg(target_arch = "x86_64")]
+#[target_feature(enable = "avx512f,avx512dq")]
+fn sum_account_avx512(tables: &Tables<'_>, legs: &[PositionLeg], sums: &mut AccountSums) {
+    sum_account(tables, legs, sums);
+}
+
+#[cfg(target_arch = "x86_64")]
+#[target_feature(enable = "avx2")]
+fn sum_account_avx2(tables: &Tables<'_>, legs: &[PositionLeg], sums: &mut AccountSums) {
+    sum_account(tables, legs, sums);
+}
+
+/// Lots that move in an expiry.
+struct Moved<'a> {
+    pair: &'a Pair,
+    lots: i64,
+    concave: bool,
+}
+
+/// Moves an expiry's sums; its results before and after.
+#[inline(always)]
+fn move_position(sums: &mut Sums<i64>, moved: &Moved<'_>) -> ([i64; LANES], [i64; LANES]) {
+    let old = sums.result(moved.concave);
+    sums.add(moved.pair, moved.lots);
+    (old, sums.result(moved.concave))
+}
+
+#[cfg(target_arch = "x86_64")]
+#[target_feature(enable = "avx512f,avx512dq")]
+fn move_position_avx512(sums: &mut Sums<i64>, moved: &Moved<'_>) -> ([i64; LANES], [i64; LANES]) {
+    move_position(sums, moved)
 }
 
 impl RiskBook {
@@ -230,16 +312,10 @@ impl RiskBook {
             free_rows: self.free_rows.clone(),
             groups: self.groups.clone(),
             strikes: self.strikes.clone(),
-            work: self.fresh_workspace(),
+            work: Workspace::default(),
             cache: AccountCache::new(1),
             ..*self
         }
-    }
-
-    fn fresh_workspace(&self) -> super::evaluate::Workspace {
-        let mut work = super::evaluate::Workspace::default();
-        work.fit(self.groups.len(), self.strikes.len());
-        work
     }
 
     /// The account's sums are current when this returns; `holdings` is read only where they were not.
@@ -258,21 +334,55 @@ impl RiskBook {
             return;
         };
         let mut sums = core::mem::take(entry);
+        let mut legs = core::mem::take(&mut self.work.positions);
+        self.sum_up(&mut sums, &mut legs, holdings);
+        self.work.positions = legs;
+        (sums.account, sums.epoch) = (Some(account), self.epoch);
+        if let Some(entry) = self.cache.entries.get_mut(slot) {
+            *entry = sums;
+        }
+    }
+
+    /// Sums an account's positions and open orders.
+    pub(super) fn sum_up(
+        &self,
+        sums: &mut AccountSums,
+        legs: &mut Vec<PositionLeg>,
+        holdings: impl Iterator<Item = Holding>,
+    ) {
         sums.clear();
+        legs.clear();
         for holding in holdings {
             let Some(at) = self.row_index(holding.instrument) else {
                 continue;
             };
-            self.apply_position(&mut sums, at, 0, holding.position);
-            self.apply_open(&mut sums, at, Side::Buy, holding.open_buy as i64);
-            self.apply_open(&mut sums, at, Side::Sell, holding.open_sell as i64);
-            sums.drag = sums
-                .drag
-                .saturating_add(i128::from(holding.open_drag.get()));
+            self.apply_open(sums, at, Side::Buy, holding.open_buy as i64);
+            self.apply_open(sums, at, Side::Sell, holding.open_sell as i64);
+            let drag = i128::from(holding.open_drag.get());
+            sums.drag = sums.drag.saturating_add(drag);
+            let Some(row) = self.rows.get(at).filter(|_| holding.position != 0) else {
+                continue;
+            };
+            let lots = u128::from(holding.position.unsigned_abs());
+            let gross = u128::from(row.bound).wrapping_mul(lots);
+            sums.gross = sums.gross.saturating_add(gross);
+            legs.push(PositionLeg {
+                key: leg_key(row),
+                lots: holding.position,
+                row: at as u32,
+            });
         }
-        (sums.account, sums.epoch) = (Some(account), self.epoch);
-        if let Some(entry) = self.cache.entries.get_mut(slot) {
-            *entry = sums;
+        if !legs.is_sorted_by_key(|leg| leg.key) {
+            legs.sort_unstable_by_key(|leg| leg.key);
+        }
+        match self.width {
+            #[cfg(target_arch = "x86_64")]
+            // SAFETY: a risk book only takes a width that the machine was found to have.
+            Width::Avx512 => unsafe { sum_account_avx512(&self.tables(), legs, sums) },
+            #[cfg(target_arch = "x86_64")]
+            // SAFETY: as above.
+            Width::Avx2 => unsafe { sum_account_avx2(&self.tables(), legs, sums) },
+            _ => sum_account(&self.tables(), legs, sums),
         }
     }
 
@@ -296,20 +406,25 @@ impl RiskBook {
             return;
         }
         let lots = (after.unsigned_abs() as i64).wrapping_sub(before.unsigned_abs() as i64);
-        sums.gross = sums
-            .gross
-            .wrapping_add_signed(i128::from(row.bound).wrapping_mul(i128::from(lots)));
-        let group_sums = sums.group_mut(row.group);
-        let old = group_sums.result(group.concave);
-        group_sums.add(pair, change);
-        let new = group_sums.result(group.concave);
-        let amount = change.wrapping_mul(row.terms.lot.get());
+        sums.add_gross(row, lots);
+        let moved = Moved {
+            pair,
+            lots: change,
+            concave: group.concave,
+        };
+        let (old, new) = match self.width {
+            #[cfg(target_arch = "x86_64")]
+            // SAFETY: as above.
+            Width::Avx512 => unsafe { move_position_avx512(sums.group_mut(row.group), &moved) },
+            _ => move_position(sums.group_mut(row.group), &moved),
+        };
+        let amount = change.wrapping_mul(row.lot);
         let more_naked = if row.strike == NO_STRIKE {
             0
         } else {
-            sums.add_net(row.strike, amount)
+            sums.add_net(leg_key(row), amount)
         };
-        let part = sums.part(row.terms.underlying.get());
+        let part = sums.part(row.underlying);
         part.sums.lanes.replace(&old, &new);
         part.add_abs(row, lots);
         part.sums.held.naked = part.sums.held.naked.wrapping_add(more_naked);
@@ -324,10 +439,8 @@ impl RiskBook {
         if lots == 0 {
             return;
         }
-        sums.gross = sums
-            .gross
-            .wrapping_add_signed(i128::from(row.bound).wrapping_mul(i128::from(lots)));
-        let part = sums.part(row.terms.underlying.get());
+        sums.add_gross(row, lots);
+        let part = sums.part(row.underlying);
         super::lanes::add_scaled(self.width, &mut part.sums.lanes, open.side(side), lots);
         part.add_abs(row, lots);
         part.open_naked = part.open_naked.wrapping_add(open_naked(row, side, lots));
@@ -339,7 +452,7 @@ impl RiskBook {
 #[inline(always)]
 pub(super) fn open_naked(row: &InstrumentRow, side: Side, lots: i64) -> i64 {
     match side {
-        Side::Sell if row.strike != NO_STRIKE => lots.wrapping_mul(row.terms.lot.get()),
+        Side::Sell if row.strike != NO_STRIKE => lots.wrapping_mul(row.lot),
         _ => 0,
     }
 }

@@ -185,15 +185,19 @@ impl RiskBook {
         let group = self.join_group(&terms)?;
         let strike = self.join_strike(group, &terms);
         let row = InstrumentRow {
-            terms,
             im_abs: 0,
             im_abs_perp: 0,
             mm_abs: 0,
             bound: 0,
-            group,
-            strike,
-            priced: false,
+            lot: terms.lot.get(),
             mark: 0,
+            strike,
+            group,
+            underlying: terms.underlying.get(),
+            is_perp: matches!(terms.kind, InstrumentKind::Perp),
+            has_contingencies: false,
+            priced: false,
+            terms,
             standard: StandardRow::default(),
         };
         if self.index.len() <= id {
@@ -283,7 +287,6 @@ impl RiskBook {
             }
             group.members = group.members.saturating_add(1);
         }
-        self.work.fit(self.groups.len(), self.strikes.len());
         Ok(index)
     }
 
@@ -308,7 +311,6 @@ impl RiskBook {
             Some(slot) => *slot = joined,
             None => self.strikes.push(joined),
         }
-        self.work.fit(self.groups.len(), self.strikes.len());
         at as u32
     }
 
@@ -440,6 +442,8 @@ impl InstrumentRow {
         let scalars = [im_abs, im_abs_perp, mm_abs].map(i64::unsigned_abs);
         self.bound = scalars.into_iter().fold(bound(pair), u64::max);
         self.mark = pair.a.0.get(super::LANE_MARK).copied().unwrap_or(0);
+        // A perpetual counts as held even where it costs nothing.
+        self.has_contingencies = self.is_perp || scalars != [0; 3];
         self.priced = true;
     }
 }

@@ -3,8 +3,8 @@
 use alloc::vec::Vec;
 
 use super::book::{Factors, Group, RiskBook};
-use super::lanes::{LANE_MARK, LANES, Number, Pair, Sums, Total, Width};
-use super::market::{Holding, InstrumentKind};
+use super::lanes::{Number, Pair, Sums, Total, Width};
+use super::market::Holding;
 use super::row::{InstrumentRow, NO_STRIKE};
 use super::{LANES_SCENARIO, ROW_MAX, SUBUNIT_BITS};
 use crate::limits::{HOLDINGS_PER_ACCOUNT_MAX, POSITION_LOTS_MAX, UNDERLYINGS_MAX};
@@ -32,8 +32,6 @@ pub(super) const GROSS_MAX: u64 = 1 << 62;
 const _: () = assert!(
     ROW_MAX as i128 * POSITION_LOTS_MAX as i128 * 2 < i128::MAX / HOLDINGS_PER_ACCOUNT_MAX as i128
 );
-/// What an underlying's amount is cut to before factors (of at most 2⁶³) are applied.
-const AMOUNT_MAX: i128 = 1 << 62;
 
 /// Sums of one underlying.
 #[derive(Clone, Copy, Debug)]
@@ -88,210 +86,280 @@ impl<T: Number> Contingencies<T> {
     /// Adds what counts per lot held either way.
     #[inline(always)]
     pub fn add(&mut self, row: &InstrumentRow, lots: u64) {
-        let lots = i64::try_from(lots).unwrap_or(i64::MAX);
+        if !row.has_contingencies {
+            return;
+        }
+        let lots = lots as i64;
         self.im_abs = self.im_abs.plus(T::product(row.im_abs, lots));
         self.im_abs_perp = self.im_abs_perp.plus(T::product(row.im_abs_perp, lots));
         self.mm_abs = self.mm_abs.plus(T::product(row.mm_abs, lots));
-        self.has_perp |= matches!(row.terms.kind, InstrumentKind::Perp);
+        self.has_perp |= row.is_perp;
     }
 
-    /// IM = worst·loss factor − contingencies + mark; MM likewise. Losses round up.
+    /// IM = worst·loss factor − contingencies + mark; MM likewise. Losses round up. Sums beyond 64
+    /// bits are cut to them.
     #[inline(always)]
+    #[allow(
+        clippy::arithmetic_side_effects,
+        reason = "each product of two i64 is under 2^126, their sums under 2^127"
+    )]
     pub fn contribution(&self, factors: &Factors, worst: T, mark: T) -> Contribution {
-        let worst = worst.wide().max(AMOUNT_MAX.saturating_neg());
-        let mark = mark.wide().clamp(AMOUNT_MAX.saturating_neg(), AMOUNT_MAX);
+        let (worst, mark) = (worst.narrow(), mark.narrow());
         let im_abs = if self.has_perp {
             self.im_abs_perp
         } else {
             self.im_abs
         };
-        let (im_abs, mm_abs) = (
-            im_abs.wide().min(AMOUNT_MAX),
-            self.mm_abs.wide().min(AMOUNT_MAX),
-        );
-        let naked = i128::from(self.naked);
+        let im_abs = i128::from(im_abs.narrow());
+        let mm_abs = i128::from(self.mm_abs.narrow());
+        let product = |a: i64, b: i64| i128::from(a) * i128::from(b);
         let loss = |factor: i64, naked_rate: i64| {
-            let loss = worst.saturating_mul(i128::from(factor));
-            let naked = naked.saturating_mul(i128::from(naked_rate));
-            loss.saturating_sub(naked) >> 32
+            (product(worst, factor) - product(self.naked, naked_rate)) >> 32
         };
         let im = loss(factors.im_loss, factors.im_naked);
         let mm = loss(factors.mm_loss, factors.mm_naked);
+        let mark = i128::from(mark);
         Contribution {
-            im: im
-                .saturating_sub(im_abs)
-                .saturating_sub(mm_abs)
-                .saturating_add(mark),
-            mm: mm.saturating_sub(mm_abs).saturating_add(mark),
+            im: im - im_abs - mm_abs + mark,
+            mm: mm - mm_abs + mark,
             mark,
-            worst,
+            worst: worst.into(),
         }
     }
 }
 
-/// Accumulators, reused from account to account.
+/// One position, found and keyed by expiry and strike.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct PositionLeg {
+    /// Group, then strike.
+    pub key: u64,
+    pub lots: i64,
+    pub row: u32,
+}
+
+/// Buffers, reused from account to account.
 #[derive(Debug, Default)]
 pub(super) struct Workspace {
-    narrow: Arena<i64>,
-    wide: Arena<i128>,
-    /// Naked amounts by strike, all zero between evaluations.
-    nets: Vec<i64>,
-    /// Strikes touched, with their underlyings.
-    strikes: Vec<(u32, u8)>,
+    pub positions: Vec<PositionLeg>,
+    pub parts: Parts<i64>,
     /// Standard margin's.
     pub legs: Vec<super::standard::Leg>,
 }
 
-#[derive(Debug, Default)]
-struct Arena<T> {
-    sums: Vec<Sums<T>>,
-    /// Whether a group's sums are in use, by group.
-    used: Vec<bool>,
-    touched: Vec<u16>,
-    parts: Vec<Part<T>>,
+/// The values of all instruments, as the kernels read them.
+#[derive(Clone, Copy)]
+pub(super) struct Tables<'a> {
+    pub index: &'a [u32],
+    pub rows: &'a [InstrumentRow],
+    pub pairs: &'a [Pair],
+    pub groups: &'a [Group],
+    pub factors: &'a [Factors],
 }
 
-impl Workspace {
-    /// Makes room for so many groups and strikes.
-    pub fn fit(&mut self, groups: usize, strikes: usize) {
-        self.narrow.fit(groups);
-        self.wide.fit(groups);
-        if self.nets.len() < strikes {
-            self.nets.resize(strikes, 0);
-        }
-        let spare = HOLDINGS_PER_ACCOUNT_MAX.saturating_sub(self.strikes.len());
-        self.strikes.reserve(spare);
+/// One part for each underlying, of which only those in the set are in use.
+#[derive(Debug)]
+pub(super) struct Parts<T> {
+    pub present: u32,
+    parts: Vec<Part<T>>,
+}
+const _: () = assert!(UNDERLYINGS_MAX <= 32);
+
+impl PositionLeg {
+    /// The expiry's group.
+    #[inline(always)]
+    pub const fn group(self) -> u16 {
+        (self.key >> 32) as u16
+    }
+
+    /// The key's strike, or [`NO_STRIKE`].
+    #[inline(always)]
+    pub const fn strike(self) -> u32 {
+        self.key as u32
     }
 }
 
-impl<T: Number> Arena<T> {
-    fn fit(&mut self, groups: usize) {
-        if self.sums.len() < groups {
-            self.sums.resize(groups, Sums::ZERO);
-            self.used.resize(groups, false);
-            self.touched.reserve(groups);
+/// An instrument's group and strike in one number.
+#[inline(always)]
+pub(super) const fn leg_key(row: &InstrumentRow) -> u64 {
+    (row.group as u64) << 32 | row.strike as u64
+}
+
+impl Tables<'_> {
+    /// Brings an instrument's values near before they are summed.
+    #[inline(always)]
+    fn prefetch(&self, at: usize) {
+        #[cfg(target_arch = "x86_64")]
+        if let Some(pair) = self.pairs.get(at) {
+            use core::arch::x86_64::{_MM_HINT_T0, _mm_prefetch};
+            let lines: *const i8 = core::ptr::from_ref(pair).cast();
+            for line in 0..size_of::<Pair>() / 64 {
+                // SAFETY: all lines are in the pair; a prefetch reads nothing anyway.
+                unsafe { _mm_prefetch::<_MM_HINT_T0>(lines.add(line.wrapping_mul(64))) };
+            }
         }
+    }
+
+    /// The positions among `holdings`, sorted by expiry and strike, and their gross: Σ |lots| times
+    /// the instrument's largest value, saturating.
+    #[inline(always)]
+    pub fn collect(
+        &self,
+        positions: &mut Vec<PositionLeg>,
+        holdings: impl Iterator<Item = Holding>,
+    ) -> u64 {
+        positions.clear();
+        let (mut gross, mut sorted, mut last) = (0_u64, true, 0);
+        for holding in holdings {
+            let lots = holding.position;
+            let at = self.index.get(holding.instrument.get() as usize);
+            let at = at.copied().unwrap_or(u32::MAX);
+            let Some(row) = self.rows.get(at as usize) else {
+                continue;
+            };
+            if lots == 0 {
+                continue;
+            }
+            gross = gross.saturating_add(lots.unsigned_abs().saturating_mul(row.bound));
+            self.prefetch(at as usize);
+            let key = leg_key(row);
+            sorted &= last <= key;
+            last = key;
+            positions.push(PositionLeg { key, lots, row: at });
+        }
+        if !sorted {
+            positions.sort_unstable_by_key(|leg| leg.key);
+        }
+        gross
+    }
+}
+
+impl<T> Default for Parts<T> {
+    fn default() -> Self {
+        Self {
+            present: 0,
+            parts: Vec::new(),
+        }
+    }
+}
+
+impl<T: Number> Parts<T> {
+    /// Empties it, and makes room at its first use.
+    #[inline(always)]
+    fn clear(&mut self) {
+        self.present = 0;
         if self.parts.is_empty() {
             self.parts.resize(UNDERLYINGS_MAX, Part::ZERO);
         }
     }
-}
 
-/// What the kernel reads.
-#[derive(Clone, Copy)]
-struct Tables<'a> {
-    index: &'a [u32],
-    rows: &'a [InstrumentRow],
-    pairs: &'a [Pair],
-    groups: &'a [Group],
-}
-
-/// Which underlyings have parts, as bits.
-type UnderlyingSet = u32;
-const _: () = assert!(UNDERLYINGS_MAX <= 32);
-
-/// Sums `holdings` into the arena's parts and says which underlyings they are on.
-#[inline(always)]
-fn sum_positions<T: Number>(
-    tables: Tables<'_>,
-    arena: &mut Arena<T>,
-    nets: &mut [i64],
-    strikes: &mut Vec<(u32, u8)>,
-    holdings: impl Iterator<Item = Holding>,
-) -> UnderlyingSet {
-    let mut present: UnderlyingSet = 0;
-    arena.touched.clear();
-    strikes.clear();
-    for holding in holdings {
-        let lots = holding.position;
-        let Some(row_at) = tables.index.get(holding.instrument.get() as usize) else {
-            continue;
-        };
-        let row_at = *row_at as usize;
-        let (Some(row), Some(pair)) = (tables.rows.get(row_at), tables.pairs.get(row_at)) else {
-            continue;
-        };
-        if lots == 0 {
-            continue;
-        }
-        let group = usize::from(row.group);
-        let (Some(used), Some(sums)) = (arena.used.get_mut(group), arena.sums.get_mut(group))
-        else {
-            continue;
-        };
-        if *used {
-            sums.add(pair, lots);
-        } else {
-            *used = true;
-            sums.start(pair, lots);
-            arena.touched.push(row.group);
-        }
-        let underlying = row.terms.underlying.get();
-        let Some(part) = arena.parts.get_mut(usize::from(underlying)) else {
-            continue;
-        };
+    /// The underlying's part, zeroed at its first use.
+    #[inline(always)]
+    pub fn part(&mut self, underlying: u8) -> Option<&mut Part<T>> {
+        let part = self.parts.get_mut(usize::from(underlying))?;
         let bit = 1 << (underlying & 31);
-        if present & bit == 0 {
-            present |= bit;
+        if self.present & bit == 0 {
+            self.present |= bit;
             *part = Part::ZERO;
         }
-        part.held.add(row, lots.unsigned_abs());
-        if let Some(net) = nets.get_mut(row.strike as usize) {
-            *net = net.saturating_add(lots.saturating_mul(row.terms.lot.get()));
-            strikes.push((row.strike, underlying));
+        Some(part)
+    }
+}
+
+/// What is naked in one expiry's legs, in 1e-8 coin, and their contingencies.
+#[inline(always)]
+pub(super) fn add_held<T: Number>(
+    rows: &[InstrumentRow],
+    expiry: &[PositionLeg],
+    held: &mut Contingencies<T>,
+) {
+    let (mut strike, mut net) = (NO_STRIKE, 0_i64);
+    for leg in expiry {
+        let Some(row) = rows.get(leg.row as usize) else {
+            continue;
+        };
+        held.add(row, leg.lots.unsigned_abs());
+        if leg.strike() != strike {
+            held.naked = held.naked.saturating_add(net.saturating_neg().max(0));
+            (strike, net) = (leg.strike(), 0);
+        }
+        if strike != NO_STRIKE {
+            net = net.saturating_add(leg.lots.saturating_mul(row.lot));
         }
     }
-    for at in &arena.touched {
-        let at = usize::from(*at);
-        let (Some(used), Some(sums), Some(group)) = (
-            arena.used.get_mut(at),
-            arena.sums.get(at),
-            tables.groups.get(at),
-        ) else {
-            continue;
-        };
-        *used = false;
-        let Some(part) = arena.parts.get_mut(usize::from(group.underlying.get())) else {
-            continue;
-        };
-        part.lanes.add(&sums.result(group.concave));
+    held.naked = held.naked.saturating_add(net.saturating_neg().max(0));
+}
+
+/// Sums of one expiry's legs.
+#[inline(always)]
+pub(super) fn sum_expiry<T: Number>(pairs: &[Pair], expiry: &[PositionLeg]) -> Sums<T> {
+    let mut sums = Sums::ZERO;
+    for leg in expiry {
+        if let Some(pair) = pairs.get(leg.row as usize) {
+            sums.add(pair, leg.lots);
+        }
     }
-    for (strike, underlying) in strikes.iter() {
-        let (Some(net), Some(part)) = (
-            nets.get_mut(*strike as usize),
-            arena.parts.get_mut(usize::from(*underlying)),
-        ) else {
+    sums
+}
+
+/// Sums sorted legs into parts; the widths differ in how `add_result` sums one expiry.
+#[inline(always)]
+fn sum_legs<T: Number>(
+    tables: &Tables<'_>,
+    legs: &[PositionLeg],
+    parts: &mut Parts<T>,
+    add_result: impl Fn(&[Pair], &[PositionLeg], bool, &mut Total<T>),
+) {
+    for expiry in legs.chunk_by(|a, b| a.group() == b.group()) {
+        let group = expiry.first().map_or(u16::MAX, |leg| leg.group());
+        let Some(group) = tables.groups.get(usize::from(group)) else {
             continue;
         };
-        // A strike seen twice counts once: its net is taken out the first time.
-        part.held.naked = part.held.naked.saturating_add(net.saturating_neg().max(0));
-        *net = 0;
+        let Some(part) = parts.part(group.underlying.get()) else {
+            continue;
+        };
+        add_held(tables.rows, expiry, &mut part.held);
+        add_result(tables.pairs, expiry, group.concave, &mut part.lanes);
     }
-    present
+}
+
+#[inline(always)]
+fn add_portable<T: Number>(
+    pairs: &[Pair],
+    expiry: &[PositionLeg],
+    concave: bool,
+    total: &mut Total<T>,
+) {
+    total.add(&sum_expiry(pairs, expiry).result(concave));
 }
 
 #[cfg(target_arch = "x86_64")]
 #[target_feature(enable = "avx512f,avx512dq")]
-fn sum_positions_avx512(
-    tables: Tables<'_>,
-    arena: &mut Arena<i64>,
-    nets: &mut [i64],
-    strikes: &mut Vec<(u32, u8)>,
-    holdings: impl Iterator<Item = Holding>,
-) -> UnderlyingSet {
-    sum_positions(tables, arena, nets, strikes, holdings)
+fn evaluate_avx512(
+    tables: &Tables<'_>,
+    legs: &[PositionLeg],
+    parts: &mut Parts<i64>,
+    cash: Cash,
+) -> Margin {
+    sum_legs(tables, legs, parts, |pairs, expiry, concave, total| {
+        if concave {
+            super::avx512::add_expiry(pairs, expiry, total);
+        } else {
+            add_portable(pairs, expiry, false, total);
+        }
+    });
+    settle(tables, parts, cash)
 }
 
 #[cfg(target_arch = "x86_64")]
 #[target_feature(enable = "avx2")]
-fn sum_positions_avx2(
-    tables: Tables<'_>,
-    arena: &mut Arena<i64>,
-    nets: &mut [i64],
-    strikes: &mut Vec<(u32, u8)>,
-    holdings: impl Iterator<Item = Holding>,
-) -> UnderlyingSet {
-    sum_positions(tables, arena, nets, strikes, holdings)
+fn evaluate_avx2(
+    tables: &Tables<'_>,
+    legs: &[PositionLeg],
+    parts: &mut Parts<i64>,
+    cash: Cash,
+) -> Margin {
+    sum_legs(tables, legs, parts, add_portable);
+    settle(tables, parts, cash)
 }
 
 impl RiskBook {
@@ -299,122 +367,113 @@ impl RiskBook {
     /// without a value counts nothing. Amounts beyond `Cash` are cut to its range.
     pub fn margin<I>(&mut self, holdings: I, cash: Cash, model: MarginModel) -> Margin
     where
-        I: Iterator<Item = Holding> + Clone,
+        I: Iterator<Item = Holding>,
     {
+        let mut work = core::mem::take(&mut self.work);
+        let margin = self.margin_in(&mut work, holdings, cash, model);
+        self.work = work;
+        margin
+    }
+
+    /// [`margin`](Self::margin) for readers, with buffers of their own.
+    pub(super) fn margin_in(
+        &self,
+        work: &mut Workspace,
+        holdings: impl Iterator<Item = Holding>,
+        cash: Cash,
+        model: MarginModel,
+    ) -> Margin {
         match model {
-            MarginModel::Portfolio => self.portfolio_margin(holdings, cash),
-            MarginModel::Standard => self.standard_margin(holdings, cash),
+            MarginModel::Portfolio => self.portfolio_margin(work, holdings, cash),
+            MarginModel::Standard => self.standard_margin(&mut work.legs, holdings, cash),
         }
     }
 
-    fn portfolio_margin<I>(&mut self, holdings: I, cash: Cash) -> Margin
-    where
-        I: Iterator<Item = Holding> + Clone,
-    {
-        if self.gross(holdings.clone()) > GROSS_MAX {
-            return self.wide_margin(holdings, cash);
-        }
-        let present = self.sum_narrow(holdings);
-        self.settle(present, cash, |book| &book.work.narrow)
-    }
-
-    /// Σ |lots| times the largest value of each instrument; saturates.
+    /// What the kernels read.
     #[inline(always)]
-    pub(super) fn gross(&self, holdings: impl Iterator<Item = Holding>) -> u64 {
-        holdings.fold(0_u64, |sum, holding| {
-            let row = self
-                .row_index(holding.instrument)
-                .and_then(|at| self.rows.get(at));
-            let bound = row.map_or(0, |row| row.bound);
-            sum.saturating_add(holding.position.unsigned_abs().saturating_mul(bound))
-        })
-    }
-
-    #[inline(always)]
-    fn sum_narrow(&mut self, holdings: impl Iterator<Item = Holding>) -> UnderlyingSet {
-        let tables = Tables {
+    pub(super) fn tables(&self) -> Tables<'_> {
+        Tables {
             index: &self.index,
             rows: &self.rows,
             pairs: &self.pairs,
             groups: &self.groups,
-        };
-        let Workspace {
-            narrow,
-            nets,
-            strikes,
-            ..
-        } = &mut self.work;
+            factors: &self.factors,
+        }
+    }
+
+    #[inline(always)]
+    fn portfolio_margin(
+        &self,
+        work: &mut Workspace,
+        holdings: impl Iterator<Item = Holding>,
+        cash: Cash,
+    ) -> Margin {
+        let tables = self.tables();
+        if tables.collect(&mut work.positions, holdings) > GROSS_MAX {
+            return self.wide_margin(&work.positions, cash);
+        }
+        let (legs, parts) = (&work.positions, &mut work.parts);
+        parts.clear();
         match self.width {
             #[cfg(target_arch = "x86_64")]
             // SAFETY: `set_width` and `new` only take a width that the machine was found to have.
-            Width::Avx512 => unsafe {
-                sum_positions_avx512(tables, narrow, nets, strikes, holdings)
-            },
+            Width::Avx512 => unsafe { evaluate_avx512(&tables, legs, parts, cash) },
             #[cfg(target_arch = "x86_64")]
             // SAFETY: as above.
-            Width::Avx2 => unsafe { sum_positions_avx2(tables, narrow, nets, strikes, holdings) },
-            _ => sum_positions(tables, narrow, nets, strikes, holdings),
+            Width::Avx2 => unsafe { evaluate_avx2(&tables, legs, parts, cash) },
+            _ => {
+                sum_legs(&tables, legs, parts, add_portable);
+                settle(&tables, parts, cash)
+            }
         }
     }
 
     #[cold]
-    fn wide_margin(&mut self, holdings: impl Iterator<Item = Holding>, cash: Cash) -> Margin {
-        let tables = Tables {
-            index: &self.index,
-            rows: &self.rows,
-            pairs: &self.pairs,
-            groups: &self.groups,
-        };
-        let Workspace {
-            wide,
-            nets,
-            strikes,
-            ..
-        } = &mut self.work;
-        let present = sum_positions(tables, wide, nets, strikes, holdings);
-        self.settle(present, cash, |book| &book.work.wide)
-    }
-
-    /// From parts to margin.
-    #[inline(always)]
-    fn settle<T: Number>(
-        &self,
-        present: UnderlyingSet,
-        cash: Cash,
-        arena: impl Fn(&Self) -> &Arena<T>,
-    ) -> Margin {
-        let mut total = Contribution::default();
-        let (mut deepest, mut scenario) = (0, 0);
-        let parts = arena(self).parts.iter().zip(&self.factors).enumerate();
-        for (_, (part, factors)) in parts.filter(|(at, _)| present & (1 << (at & 31)) != 0) {
-            let one = part.contribution(factors);
-            total.im = total.im.saturating_add(one.im);
-            total.mm = total.mm.saturating_add(one.mm);
-            total.mark = total.mark.saturating_add(one.mark);
-            total.worst = total.worst.saturating_add(one.worst);
-            if one.worst < deepest {
-                (deepest, scenario) = (one.worst, lane_of(&part.lanes));
-            }
-        }
-        Margin {
-            im: in_cash(total.im, cash),
-            mm: in_cash(total.mm, cash),
-            equity: in_cash(total.mark, cash),
-            worst: in_cash(total.worst, Cash::ZERO),
-            scenario,
-        }
+    fn wide_margin(&self, legs: &[PositionLeg], cash: Cash) -> Margin {
+        let mut parts: Parts<i128> = Parts::default();
+        parts.clear();
+        sum_legs(&self.tables(), legs, &mut parts, add_portable);
+        settle(&self.tables(), &parts, cash)
     }
 }
 
-/// The first lane that is worst.
-fn lane_of<T: Number>(lanes: &Total<T>) -> u8 {
-    let worst = lanes.worst();
-    let lane = lanes
-        .0
-        .iter()
-        .take(LANES_SCENARIO)
-        .position(|value| *value == worst);
-    lane.and_then(|lane| u8::try_from(lane).ok()).unwrap_or(0)
+/// From parts to margin.
+#[inline(always)]
+fn settle<T: Number>(tables: &Tables<'_>, parts: &Parts<T>, cash: Cash) -> Margin {
+    let mut total = Contribution::default();
+    let mut deepest: Option<(T, &Part<T>)> = None;
+    let mut left = parts.present;
+    while left != 0 {
+        let at = left.trailing_zeros() as usize;
+        left &= left.wrapping_sub(1);
+        let (Some(part), Some(factors)) = (parts.parts.get(at), tables.factors.get(at)) else {
+            continue;
+        };
+        let worst = part.lanes.worst();
+        let one = part.held.contribution(factors, worst, part.lanes.mark());
+        total.im = total.im.saturating_add(one.im);
+        total.mm = total.mm.saturating_add(one.mm);
+        total.mark = total.mark.saturating_add(one.mark);
+        total.worst = total.worst.saturating_add(one.worst);
+        if deepest.is_none_or(|(least, _)| worst < least) {
+            deepest = Some((worst, part));
+        }
+    }
+    Margin {
+        im: in_cash(total.im, cash),
+        mm: in_cash(total.mm, cash),
+        equity: in_cash(total.mark, cash),
+        worst: in_cash(total.worst, Cash::ZERO),
+        scenario: deepest.map_or(0, |(worst, part)| lane_of(&part.lanes, worst)),
+    }
+}
+
+/// The first lane with this amount.
+#[inline(always)]
+fn lane_of<T: Number>(lanes: &Total<T>, worst: T) -> u8 {
+    let lanes = lanes.0.iter().take(LANES_SCENARIO).zip(0_u8..);
+    let matching = lanes.map(|(value, lane)| if *value == worst { lane } else { u8::MAX });
+    matching.fold(u8::MAX, u8::min)
 }
 
 /// Sub-units and cash in cash units, rounded down.
@@ -423,5 +482,3 @@ pub(super) fn in_cash(subunits: i128, cash: Cash) -> Cash {
     let sum = (subunits >> SUBUNIT_BITS).saturating_add(i128::from(cash.get()));
     Cash::new(sum.clamp(i64::MIN.into(), i64::MAX.into()) as i64)
 }
-
-const _: () = assert!(LANE_MARK < LANES && NO_STRIKE == u32::MAX);

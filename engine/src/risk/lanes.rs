@@ -101,7 +101,8 @@ pub(super) trait Number: Copy + Ord {
     fn negated(self) -> Self;
     /// `−|self|`.
     fn as_loss(self) -> Self;
-    fn wide(self) -> i128;
+    /// Cut to 64 bits.
+    fn narrow(self) -> i64;
 }
 
 impl Number for i64 {
@@ -123,8 +124,8 @@ impl Number for i64 {
         if self < 0 { self } else { self.wrapping_neg() }
     }
     #[inline(always)]
-    fn wide(self) -> i128 {
-        self.into()
+    fn narrow(self) -> i64 {
+        self
     }
 }
 
@@ -146,8 +147,8 @@ impl Number for i128 {
             self.saturating_neg()
         }
     }
-    fn wide(self) -> i128 {
-        self
+    fn narrow(self) -> i64 {
+        self.clamp(i64::MIN.into(), i64::MAX.into()) as i64
     }
 }
 
@@ -169,17 +170,6 @@ impl<T: Number> Sums<T> {
         a: [T::ZERO; LANES],
         b: [T::ZERO; LANES],
     };
-
-    /// Sets the sums to `lots` of `row`.
-    #[inline(always)]
-    pub fn start(&mut self, row: &Pair, lots: i64) {
-        for (sum, value) in self.a.iter_mut().zip(&row.a.0) {
-            *sum = T::product(*value, lots);
-        }
-        for (sum, value) in self.b.iter_mut().zip(&row.b.0) {
-            *sum = T::product(*value, lots);
-        }
-    }
 
     /// Adds `lots` of `row`.
     #[inline(always)]

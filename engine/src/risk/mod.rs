@@ -18,6 +18,8 @@
 //! is never above the truth for any set of fills, and equal to it without open orders.
 
 mod account;
+#[cfg(target_arch = "x86_64")]
+mod avx512;
 mod book;
 mod evaluate;
 mod lanes;

@@ -1,13 +1,13 @@
 //! Checks of new orders: a bound over a few dozen lanes, and where that fails the exact margin of the
 //! position with the order.
 
+use super::SUBUNIT_BITS;
 use super::account::{AccountSums, CachedPart, naked, open_naked};
 use super::book::{Factors, RiskBook, RiskError};
-use super::evaluate::in_cash;
+use super::evaluate::{Margin, Workspace, in_cash, leg_key};
 use super::lanes::{self, LANE_SKEW, LANES_SCENARIO, Sums};
 use super::market::Holding;
-use super::row::InstrumentRow;
-use super::{SUBUNIT_BITS, SUBUNITS};
+use super::row::{InstrumentRow, NO_STRIKE};
 use crate::types::{AccountId, Cash, InstrumentId, MarginModel, Side};
 
 /// An order to be checked.
@@ -82,7 +82,10 @@ impl RiskBook {
             return Err(RiskError::NotPriced);
         }
         if account.model == MarginModel::Standard {
-            return self.check_standard_order(account, holdings, order, at);
+            let mut legs = core::mem::take(&mut self.work.legs);
+            let verdict = self.check_standard_order(&mut legs, account, holdings, order, at);
+            self.work.legs = legs;
+            return verdict;
         }
         self.ensure(account.account, holdings);
         // Taken apart so that the sums can be changed while the rows are read.
@@ -112,7 +115,7 @@ impl RiskBook {
         if gross > u128::from(super::evaluate::GROSS_MAX) {
             return Err(RiskError::TooLarge);
         }
-        let underlying = row.terms.underlying.get();
+        let underlying = row.underlying;
         let free = self
             .free(sums, cash, underlying)
             .saturating_add(order_drag(row, order));
@@ -138,7 +141,7 @@ impl RiskBook {
     #[inline(always)]
     fn free(&self, sums: &mut AccountSums, cash: Cash, but: u8) -> i128 {
         let own = i128::from(cash.get()).saturating_add(sums.drag);
-        let mut free = own.saturating_mul(i128::from(SUBUNITS));
+        let mut free = own << SUBUNIT_BITS;
         for part in sums.parts.iter_mut().filter(|part| part.underlying != but) {
             free = free.saturating_add(self.part_initial(part));
         }
@@ -179,14 +182,14 @@ impl RiskBook {
         let old = sums.group(row.group);
         let mut new = old;
         new.add(pair, change);
-        let net = sums.net(row.strike);
-        let amount = change.saturating_mul(row.terms.lot.get());
-        let more_naked = if row.strike == super::row::NO_STRIKE {
+        let net = sums.net(leg_key(row));
+        let amount = change.saturating_mul(row.lot);
+        let more_naked = if row.strike == NO_STRIKE {
             0
         } else {
             naked(net.saturating_add(amount)).saturating_sub(naked(net))
         };
-        let part = sums.part(row.terms.underlying.get());
+        let part = sums.part(row.underlying);
         let before = self.part_initial(part).saturating_add(free);
         let mut after = part.sums;
         let mut result = new.result(group.concave);
@@ -222,7 +225,10 @@ impl RiskBook {
         I: Iterator<Item = Holding> + Clone,
     {
         if account.model == MarginModel::Standard {
-            return Ok(self.standard_with_orders(account, holdings));
+            let mut legs = core::mem::take(&mut self.work.legs);
+            let initial = self.standard_with_orders(&mut legs, account, holdings);
+            self.work.legs = legs;
+            return Ok(initial);
         }
         self.ensure(account.account, holdings);
         let mut cache = core::mem::take(&mut self.cache);
@@ -234,6 +240,35 @@ impl RiskBook {
         };
         self.cache = cache;
         result
+    }
+
+    /// Exact margin, and initial margin with every open order at its worst, for readers: nothing is
+    /// remembered.
+    ///
+    /// # Errors
+    /// [`RiskError::TooLarge`].
+    pub fn margin_with_orders<I>(
+        &self,
+        account: &AccountCheck,
+        holdings: I,
+    ) -> Result<(Margin, Cash), RiskError>
+    where
+        I: Iterator<Item = Holding> + Clone,
+    {
+        let mut work = Workspace::default();
+        let (cash, model) = (account.cash, account.model);
+        let margin = self.margin_in(&mut work, holdings.clone(), cash, model);
+        if model == MarginModel::Standard {
+            let initial = self.standard_with_orders(&mut work.legs, account, holdings);
+            return Ok((margin, initial));
+        }
+        let mut sums = AccountSums::default();
+        self.sum_up(&mut sums, &mut work.positions, holdings);
+        if sums.is_too_large() {
+            return Err(RiskError::TooLarge);
+        }
+        let initial = in_cash(self.free(&mut sums, cash, u8::MAX), Cash::ZERO);
+        Ok((margin, initial))
     }
 
     /// What an open order loses by its price against the mark, fees left out; at most zero.
@@ -293,11 +328,15 @@ impl RiskBook {
 pub(super) fn order_drag(row: &InstrumentRow, order: &OrderCheck) -> i128 {
     let price = i128::from(order.price_per_lot.get()) << SUBUNIT_BITS;
     let gain = i128::from(row.mark).saturating_sub(price);
-    let per_lot = gain.saturating_mul(i128::from(order.side.sign())).min(0);
+    let per_lot = match order.side {
+        Side::Buy => gain.min(0),
+        Side::Sell => gain.max(0).saturating_neg(),
+    };
     let fee = i128::from(order.fee_max.get()) << SUBUNIT_BITS;
+    // A mark and a price of 64 bits and a few, times lots of 32, are far from 128.
     per_lot
-        .saturating_mul(i128::from(order.lots))
-        .saturating_sub(fee)
+        .wrapping_mul(i128::from(order.lots))
+        .wrapping_sub(fee)
 }
 
 /// Lowers an expiry's skew results to what they can be at any point between `old` and `new`.

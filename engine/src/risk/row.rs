@@ -8,11 +8,11 @@ use crate::types::{Cash, Side};
 /// No strike: not an option.
 pub(super) const NO_STRIKE: u32 = u32::MAX;
 
-/// The small part of an instrument's row; its lanes are kept apart, for locality.
+/// The small part of an instrument's row; its lanes are kept apart. What evaluation reads comes
+/// first and fills one cache line.
 #[derive(Clone, Copy, Debug)]
+#[repr(C, align(64))]
 pub struct InstrumentRow {
-    /// Its terms.
-    pub terms: InstrumentTerms,
     /// Initial margin's extra contingency per lot held either way, in sub-units.
     pub(super) im_abs: i64,
     /// The same for an account that holds perpetuals of the underlying too, whose confidence then
@@ -22,14 +22,22 @@ pub struct InstrumentRow {
     pub(super) mm_abs: i64,
     /// Largest magnitude of any of its values per lot.
     pub(super) bound: u64,
-    /// Its expiry's accumulator.
-    pub(super) group: u16,
-    /// The strike that calls and puts share, or [`NO_STRIKE`].
-    pub(super) strike: u32,
-    /// Whether it has been valued.
-    pub(super) priced: bool,
+    /// One lot in 1e-8 coin.
+    pub(super) lot: i64,
     /// Value at the mark per lot, in sub-units.
     pub(super) mark: i64,
+    /// The strike that calls and puts share, or [`NO_STRIKE`].
+    pub(super) strike: u32,
+    /// Its expiry's group.
+    pub(super) group: u16,
+    pub(super) underlying: u8,
+    pub(super) is_perp: bool,
+    /// Whether any of the first three is not zero.
+    pub(super) has_contingencies: bool,
+    /// Whether it has been valued.
+    pub(super) priced: bool,
+    /// Its terms.
+    pub terms: InstrumentTerms,
     /// Standard margin, per lot.
     pub(super) standard: super::standard::StandardRow,
 }

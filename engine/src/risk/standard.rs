@@ -280,9 +280,11 @@ impl RiskBook {
         total
     }
 
-    fn sum_standard<I: Iterator<Item = Holding>>(&mut self, holdings: I) -> StandardSums {
-        let mut legs = core::mem::take(&mut self.work.legs);
-        let mut sums = self.legs(&mut legs, holdings);
+    fn sum_standard<I>(&self, legs: &mut Vec<Leg>, holdings: I) -> StandardSums
+    where
+        I: Iterator<Item = Holding>,
+    {
+        let mut sums = self.legs(legs, holdings);
         for expiry in legs.chunk_by(|a, b| a.group == b.group) {
             let im = self.requirement(expiry, |both| both.im).counted();
             let mm = self.requirement(expiry, |both| both.mm).counted();
@@ -290,7 +292,6 @@ impl RiskBook {
             sums.margin.im = sums.margin.im.saturating_add(im).saturating_sub(surcharge);
             sums.margin.mm = sums.margin.mm.saturating_add(mm);
         }
-        self.work.legs = legs;
         sums
     }
 
@@ -305,13 +306,14 @@ impl RiskBook {
     }
 
     pub(super) fn standard_margin(
-        &mut self,
+        &self,
+        legs: &mut Vec<Leg>,
         holdings: impl Iterator<Item = Holding>,
         cash: Cash,
     ) -> Margin {
         let positions =
             holdings.map(|holding| Holding::position(holding.instrument, holding.position));
-        let sums = self.sum_standard(positions);
+        let sums = self.sum_standard(legs, positions);
         Margin {
             im: in_cash(sums.margin.im, cash),
             mm: in_cash(sums.margin.mm, cash),
@@ -321,20 +323,26 @@ impl RiskBook {
     }
 
     /// Initial margin with every open order at its worst.
-    pub(super) fn standard_with_orders<I>(&mut self, account: &AccountCheck, holdings: I) -> Cash
+    pub(super) fn standard_with_orders<I>(
+        &self,
+        legs: &mut Vec<Leg>,
+        account: &AccountCheck,
+        holdings: I,
+    ) -> Cash
     where
         I: Iterator<Item = Holding> + Clone,
     {
         let drag = holdings.clone().fold(0_i128, |sum, holding| {
             sum.saturating_add(i128::from(holding.open_drag.get()) << SUBUNIT_BITS)
         });
-        let sums = self.sum_standard(holdings);
+        let sums = self.sum_standard(legs, holdings);
         in_cash(sums.margin.im.saturating_add(drag), account.cash)
     }
 
     /// See [`RiskBook::check_order`].
     pub(super) fn check_standard_order<I>(
-        &mut self,
+        &self,
+        legs: &mut Vec<Leg>,
         account: &AccountCheck,
         holdings: I,
         order: &OrderCheck,
@@ -354,13 +362,16 @@ impl RiskBook {
             Side::Sell => as_open.open_sell = lots,
         }
         let with_order = holdings.clone().chain(core::iter::once(as_open));
-        let bound = self.standard_with_orders(account, with_order);
+        let bound = self.standard_with_orders(legs, account, with_order);
         let drag_cash = i128::from(in_cash(drag, Cash::ZERO).get());
         if i128::from(bound.get()).saturating_add(drag_cash) >= 0 {
             return Ok(());
         }
-        let before = i128::from(self.standard_with_orders(account, holdings.clone()).get());
-        let change = self.standard_change(holdings, order, &row);
+        let before = i128::from(
+            self.standard_with_orders(legs, account, holdings.clone())
+                .get(),
+        );
+        let change = self.standard_change(legs, holdings, (order, &row));
         let change = i128::from(in_cash(change.saturating_add(drag), Cash::ZERO).get());
         let after = before.saturating_add(change);
         if after >= before.min(0) {
@@ -373,23 +384,26 @@ impl RiskBook {
     /// How initial margin changes at worst, in sub-units, when any part of the order fills at the
     /// mark. Both requirements are concave between no fill and a whole one, so each is least at an
     /// end.
-    fn standard_change<I>(&mut self, holdings: I, order: &OrderCheck, row: &InstrumentRow) -> i128
+    fn standard_change<I>(
+        &self,
+        legs: &mut Vec<Leg>,
+        holdings: I,
+        (order, row): (&OrderCheck, &InstrumentRow),
+    ) -> i128
     where
         I: Iterator<Item = Holding> + Clone,
     {
         let signed = i64::from(order.lots).saturating_mul(order.side.sign());
         let filled = Holding::position(order.instrument, signed);
         let paid = i128::from(row.mark).saturating_mul(i128::from(signed));
-        let mut legs = core::mem::take(&mut self.work.legs);
         let mut group = |holdings: &mut dyn Iterator<Item = Holding>| {
-            let linear = self.legs(&mut legs, holdings).margin.im;
+            let linear = self.legs(legs, holdings).margin.im;
             legs.retain(|leg| leg.group == row.group);
-            let requirement = self.requirement(&legs, |both| both.im);
-            (requirement, linear.saturating_sub(self.surcharge(&legs)))
+            let requirement = self.requirement(legs, |both| both.im);
+            (requirement, linear.saturating_sub(self.surcharge(legs)))
         };
         let (none, apart_before) = group(&mut holdings.clone());
         let (whole, apart_after) = group(&mut holdings.chain(core::iter::once(filled)));
-        self.work.legs = legs;
         let is_option = matches!(row.terms.kind, InstrumentKind::Option { .. });
         let paid = if is_option { paid } else { 0 };
         let lowest = none.lower(whole.plus(paid.saturating_neg())).counted();
