@@ -3,8 +3,8 @@
 use lifeboat_drill::twin::SlowMargin;
 use lifeboat_engine::risk::{
     AccountCheck, CollateralTerms, ExpiryState, Holding, InstrumentKind, InstrumentTerms,
-    OpenChange, OrderCheck, Pm2Parameters, PositionChange, Ratio, RiskBook, StandardParameters,
-    UnderlyingState, VolMark, Width,
+    OpenChange, OrderCheck, Pm2Parameters, PositionChange, Ratio, RiskBook, RiskError,
+    StandardParameters, UnderlyingState, VolMark, Width,
 };
 use lifeboat_engine::types::{
     AccountId, Cash, InstrumentId, MarginModel, OptionKind, Price, Qty, Side, TimeMs, UnderlyingId,
@@ -325,6 +325,39 @@ fn twin_im(
 
 fn model() -> impl Strategy<Value = MarginModel> {
     prop_oneof![3 => Just(MarginModel::Portfolio), 1 => Just(MarginModel::Standard)]
+}
+
+/// A short straddle at exactly its margin: the second leg lowers the worst loss by less than it costs
+/// in price and contingency, and must not count its own price as having been lost before.
+#[test]
+fn an_order_below_the_mark_pays_for_it() {
+    let weather = Weather {
+        move_percent: -6,
+        vol_percent: 114,
+        rate_percent: 4,
+        stable_percent: 100,
+        confidence_percent: 100,
+        vol_confidence_percent: 100,
+        minutes: 25,
+    };
+    let mut book = fast(&venue(&weather));
+    let (call, put) = (InstrumentId::new(6), InstrumentId::new(7));
+    let held = [Holding::position(put, -686)];
+    let model = MarginModel::Portfolio;
+    let im = book.margin(held.into_iter(), Cash::ZERO, model).im;
+    let account = AccountCheck {
+        account: ACCOUNT,
+        cash: im.checked_neg().unwrap(),
+        model,
+    };
+    let below = order_check(&book, (call, Side::Sell, 1, -13));
+    let refused = book.check_order(&account, held.into_iter(), &below);
+    assert_eq!(refused, Err(RiskError::BelowInitial));
+    let at_the_mark = order_check(&book, (call, Side::Sell, 1, 0));
+    assert_eq!(
+        book.check_order(&account, held.into_iter(), &at_the_mark),
+        Ok(())
+    );
 }
 
 proptest! {

@@ -116,9 +116,7 @@ impl RiskBook {
             return Err(RiskError::TooLarge);
         }
         let underlying = row.underlying;
-        let free = self
-            .free(sums, cash, underlying)
-            .saturating_add(order_drag(row, order));
+        let free = self.free(sums, cash, underlying);
         let part = sums.part(underlying);
         let mut after = part.sums.held;
         let worst = lanes::worst_with(self.width, &part.sums.lanes, open.side(order.side), lots);
@@ -131,6 +129,7 @@ impl RiskBook {
         let im = after
             .contribution(self.factors_of(underlying), worst, mark)
             .im;
+        let im = im.saturating_add(order_drag(row, order));
         if im.saturating_add(free) >= 0 {
             return Ok(());
         }
@@ -203,7 +202,8 @@ impl RiskBook {
         let im = after
             .contribution(self.factors_of(part.underlying))
             .im
-            .saturating_add(free);
+            .saturating_add(free)
+            .saturating_add(order_drag(row, order));
         if im >= before.min(0) {
             Ok(())
         } else {
