@@ -29,6 +29,13 @@ impl CheckedCommand {
         Self { command, signer }
     }
 
+    /// A command on the caller's word, for benchmarks and simulations that measure or vary
+    /// everything but signatures. A node must never be built with the feature `unchecked`.
+    #[cfg(feature = "unchecked")]
+    pub const fn unchecked(command: Command, signer: Option<Signer>) -> Self {
+        Self::new(command, signer)
+    }
+
     /// The command.
     pub const fn command(&self) -> &Command {
         &self.command

@@ -22,6 +22,8 @@ mod quote;
 mod reopen;
 mod roots;
 mod snapshot;
+#[cfg(feature = "unchecked")]
+mod stages;
 mod users;
 mod views;
 

@@ -1,0 +1,41 @@
+//! The whole engine's speed and memory, without signatures except where they are what is measured.
+//!
+//! `cargo bench -p lifeboat-engine --features unchecked --bench engine -- PART…` where a part is
+//! `quotes`, `marks`, `memory`, `signatures`, or the path of an order stream (made by the matching
+//! workload's generator; see the bench `matching`). Times are this thread's CPU time unless said;
+//! pin the process to one core.
+#![allow(
+    clippy::unwrap_used,
+    clippy::expect_used,
+    clippy::indexing_slicing,
+    clippy::arithmetic_side_effects,
+    clippy::std_instead_of_core,
+    clippy::std_instead_of_alloc
+)]
+
+mod clock;
+mod stream;
+mod venue;
+
+#[global_allocator]
+static ALLOCATOR: clock::Counting = clock::Counting;
+
+fn main() {
+    let arguments: Vec<String> = std::env::args().skip(1).collect();
+    let quick = arguments.iter().any(|argument| argument == "--quick");
+    let parts: Vec<&str> = arguments
+        .iter()
+        .map(String::as_str)
+        .filter(|argument| !argument.starts_with("--"))
+        .collect();
+    if parts.is_empty() {
+        println!("engine: nothing named, nothing measured; see the head of this file");
+    }
+    for part in parts {
+        let done = stream::report(part, quick);
+        if let Err(problem) = done {
+            eprintln!("engine: {problem}");
+            std::process::exit(1);
+        }
+    }
+}
