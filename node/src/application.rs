@@ -54,9 +54,9 @@ impl Proposer {
         let pacing = self.shared.pacing;
         loop {
             let arrived = self.shared.arrived.notified();
-            let now = millis(clock.current());
+            let now = pacing.clock.venue(millis(clock.current()));
             // A parent from a clock ahead of this one must not stretch the wait.
-            let since = now.since(parent.min(now));
+            let since = pacing.clock.local_ms(now.since(parent.min(now)));
             let busy = self.shared.mempool().has_more_than(in_flight);
             let wait = if busy { pacing.busy_ms } else { pacing.idle_ms };
             if since >= wait {
@@ -149,7 +149,8 @@ impl<E: Clock> Application<E> for Proposer {
         let near = parent.height.get().saturating_sub(ROOT_LAG_MAX / 2);
         self.shared.executed(Height::new(near)).await;
         self.pace(&clock, parent.time, &in_flight).await;
-        let block = self.build(&context, &parent, millis(clock.current()), &in_flight);
+        let now = self.shared.pacing.clock.venue(millis(clock.current()));
+        let block = self.build(&context, &parent, now, &in_flight);
         let digest = block.digest();
         Some(Digested::precomputed(block, digest))
     }
@@ -168,11 +169,12 @@ impl<E: Clock> Application<E> for Proposer {
             tracing::warn!(height = %header.height, view = header.view, "refused a malformed proposal");
             return false;
         }
-        let latest = millis(clock.current()).plus_ms(self.shared.pacing.ahead_ms_max);
+        let pacing = self.shared.pacing;
+        let latest = millis(clock.current()).plus_ms(pacing.ahead_ms_max);
+        let latest = pacing.clock.venue(latest);
         if header.time > latest {
-            clock
-                .sleep(Duration::from_millis(header.time.since(latest)))
-                .await;
+            let early_ms = pacing.clock.local_ms(header.time.since(latest));
+            clock.sleep(Duration::from_millis(early_ms)).await;
         }
         let holds = self.claim_holds(header).await;
         if !holds {

@@ -32,10 +32,49 @@ pub struct Pacing {
     pub idle_ms: u64,
     /// How far a block's time may be ahead of the local clock.
     pub ahead_ms_max: u64,
+    /// How block time follows the local clock.
+    pub clock: VenueClock,
     /// Most commands in a proposal; the engine's bound holds anyway.
     pub commands_max: usize,
     /// Most bytes of commands in a proposal; the engine's bound holds anyway.
     pub bytes_max: usize,
+}
+
+/// How block time follows the local clock. A venue that trades runs at the local clock's own time; a
+/// replay of recorded markets runs at recorded time, faster than life.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, serde::Serialize, serde::Deserialize)]
+#[serde(default, deny_unknown_fields)]
+pub struct VenueClock {
+    /// Local time, in ms since the epoch, at which block time is `venue_start_ms`.
+    pub local_start_ms: u64,
+    /// Block time at `local_start_ms`.
+    pub venue_start_ms: u64,
+    /// Milliseconds of block time that pass in one of local time; at least 1.
+    pub speed: u32,
+}
+
+impl Default for VenueClock {
+    fn default() -> Self {
+        Self {
+            local_start_ms: 0,
+            venue_start_ms: 0,
+            speed: 1,
+        }
+    }
+}
+
+impl VenueClock {
+    /// Block time at a local time.
+    pub fn venue(&self, local: TimeMs) -> TimeMs {
+        let passed = local.get().saturating_sub(self.local_start_ms);
+        let passed = passed.saturating_mul(u64::from(self.speed.max(1)));
+        TimeMs::new(self.venue_start_ms.saturating_add(passed))
+    }
+
+    /// Local milliseconds in which so much block time passes.
+    pub fn local_ms(&self, venue_ms: u64) -> u64 {
+        venue_ms / u64::from(self.speed.max(1))
+    }
 }
 
 impl Default for Pacing {
@@ -44,6 +83,7 @@ impl Default for Pacing {
             busy_ms: 50,
             idle_ms: 100,
             ahead_ms_max: 500,
+            clock: VenueClock::default(),
             commands_max: 8_192,
             bytes_max: 2 << 20,
         }
@@ -314,5 +354,23 @@ impl Shared {
             Ok(reason) => reason.clone().unwrap_or(Stop::Requested),
             Err(_) => Stop::Requested,
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_replay_clock_runs_faster_from_its_start() {
+        let clock = VenueClock {
+            local_start_ms: 1_000,
+            venue_start_ms: 50_000,
+            speed: 60,
+        };
+        assert_eq!(clock.venue(TimeMs::new(1_000)), TimeMs::new(50_000));
+        assert_eq!(clock.venue(TimeMs::new(2_000)), TimeMs::new(110_000));
+        assert_eq!(clock.local_ms(60_000), 1_000);
+        assert_eq!(VenueClock::default().venue(TimeMs::new(7)), TimeMs::new(7));
     }
 }
