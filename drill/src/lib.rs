@@ -4,3 +4,5 @@ pub mod log_audit;
 pub mod market;
 pub mod rehearsal;
 pub mod twin;
+
+pub mod live;
