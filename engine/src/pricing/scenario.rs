@@ -6,15 +6,18 @@
 
 use alloc::vec::Vec;
 
-use super::black76::Black76;
+use super::batch::{Black76Columns, GreekColumns};
 use super::float::{abs, at_least, at_most, clamp, exp, ln, sqrt};
+use super::width::Width;
 use crate::risk::{
     BasisParameters, ExpiryState, LANE_FORWARD, LANE_MARK, LANE_SKEW, Lanes, LossParameters, Pair,
-    Pm2Parameters, ROW_MAX, Ratio, SUBUNITS, Scenario, SkewParameters, UnderlyingState, VolShock,
-    VolShockParameters,
+    Pm2Parameters, ROW_MAX, Ratio, SKEW_SCENARIOS_MAX, SPOT_SCENARIOS_MAX, SUBUNITS, Scenario,
+    SkewParameters, UnderlyingState, VolShock, VolShockParameters,
 };
 use crate::types::{OptionKind, Price, Qty};
 
+/// Evaluations of one option: the mark, the forward up and down, every scenario.
+const EVALUATIONS: usize = 3 + SPOT_SCENARIOS_MAX + SKEW_SCENARIOS_MAX;
 const DAYS_PER_YEAR: f64 = 365.0;
 const MS_PER_DAY: f64 = 86_400_000.0;
 /// Length of the window over which the settlement price is averaged.
@@ -177,41 +180,51 @@ impl ExpiryGrid {
         Price::new(rounded(self.forward * 1e6))
     }
 
-    fn value(&self, forward: f64, strike: f64, vol: f64, kind: OptionKind) -> f64 {
-        let input = Black76 {
-            forward,
-            strike,
-            years: self.years,
-            volatility: vol,
-            discount: self.discount,
-        };
-        input.greeks(kind).price
-    }
-
     /// The row of an option with this marked volatility, per lot.
     pub fn option_row(&self, strike: Price, kind: OptionKind, vol: Ratio, lot: Qty) -> Pair {
         let (strike, vol, scale) = (dollars(strike), float(vol), per_lot(lot));
-        let mark = self.value(self.forward, strike, vol, kind);
-        let log_strike = ln(strike / self.feed_forward);
+        let [mark, up, down, shocked @ ..] = self.values(strike, kind, vol);
         let mut row = Pair::ZERO;
-        for point in &self.points {
-            let shocked = point.shift.apply(vol, log_strike);
-            let value = self.value(point.forward, strike, shocked, kind);
+        for (point, value) in self.points.iter().zip(shocked) {
             let pnl = |factor: f64| rounded((value * factor - mark) * point.damping * scale);
             row.set(point.lane, pnl(self.positive), pnl(self.negative));
         }
-        let moved = |forward: f64| {
-            let value = self.value(forward, strike, vol, kind);
-            rounded((value - mark) * self.basis * scale)
-        };
-        row.set(
-            LANE_FORWARD,
-            moved(self.forward_up),
-            moved(self.forward_down),
-        );
+        let moved = |value: f64| rounded((value - mark) * self.basis * scale);
+        row.set(LANE_FORWARD, moved(up), moved(down));
         let mark = rounded(mark * scale);
         row.set(LANE_MARK, mark, mark);
         row
+    }
+
+    /// Values of one coin's option: at the mark, with the forward up and down, at each point.
+    fn values(&self, strike: f64, kind: OptionKind, vol: f64) -> [f64; EVALUATIONS] {
+        let log_strike = ln(strike / self.feed_forward);
+        let at_mark = [self.forward, self.forward_up, self.forward_down];
+        let at_mark = at_mark.into_iter().map(|forward| (forward, vol));
+        let shocked = self.points.iter();
+        let shocked = shocked.map(|point| (point.forward, point.shift.apply(vol, log_strike)));
+        let (mut forwards, mut vols) = ([self.forward; EVALUATIONS], [vol; EVALUATIONS]);
+        let slots = forwards.iter_mut().zip(vols.iter_mut());
+        for (slot, (forward, vol)) in slots.zip(at_mark.chain(shocked)) {
+            (*slot.0, *slot.1) = (forward, vol);
+        }
+        let columns = Black76Columns {
+            forward: &forwards,
+            strike: &[strike; EVALUATIONS],
+            years: &[self.years; EVALUATIONS],
+            volatility: &vols,
+            discount: &[self.discount; EVALUATIONS],
+        };
+        let mut price = [0.0; EVALUATIONS];
+        let [mut delta, mut gamma, mut vega] = [[0.0; EVALUATIONS]; 3];
+        let mut out = GreekColumns {
+            price: &mut price,
+            delta: &mut delta,
+            gamma: &mut gamma,
+            vega: &mut vega,
+        };
+        columns.evaluate(Width::detect(), kind, &mut out);
+        price
     }
 }
 
