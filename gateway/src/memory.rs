@@ -1,0 +1,501 @@
+//! What the gateway knows from the blocks it has seen: names, tapes, indices, the accounts it
+//! serves, the fate of its commands.
+//!
+//! **Owns** the fold of blocks into that memory. **Never** decides anything: the engine did.
+
+use std::collections::{BTreeMap, BTreeSet, VecDeque};
+
+use lifeboat_engine::command::{Action, UserSignature};
+use lifeboat_engine::event::Trade;
+use lifeboat_engine::types::{
+    AccountId, Digest, Height, InstrumentId, Mode, Price, TimeMs, UnderlyingId,
+};
+use lifeboat_engine::{Command, Event};
+
+use crate::directory::Directory;
+use crate::orders::{Desks, Fill, OrderRecord, place_order};
+use crate::outcome::{Effects, Fate, Outcomes, Ticket};
+use crate::port::AppliedBlock;
+use crate::snapshot::Snapshot;
+use crate::tape::{IndexHistory, PublicTrade, Tape};
+use crate::view::View;
+
+/// Settled instruments remembered.
+const SETTLEMENTS_MAX: usize = 10_000;
+
+/// Where the chain stands.
+#[derive(Clone, Copy, Debug)]
+pub struct Clock {
+    /// Latest block.
+    pub height: Height,
+    /// Its time.
+    pub time: TimeMs,
+    /// The root after it.
+    pub root: Digest,
+    /// The mode after it.
+    pub mode: Mode,
+    /// When the mode began, as far as the gateway saw.
+    pub mode_since: TimeMs,
+    /// Number of the latest event.
+    pub event: u64,
+}
+
+impl Default for Clock {
+    fn default() -> Self {
+        Self {
+            height: Height::default(),
+            time: TimeMs::default(),
+            root: Digest::default(),
+            mode: Mode::Open,
+            mode_since: TimeMs::default(),
+            event: 0,
+        }
+    }
+}
+
+/// What a block changed, for the subscriptions.
+#[derive(Clone, Debug, Default)]
+pub struct Changes {
+    /// Books that may have changed.
+    pub books: BTreeSet<InstrumentId>,
+    /// Underlyings with a new index.
+    pub indices: BTreeSet<UnderlyingId>,
+    /// Underlyings with new marks.
+    pub marks: BTreeSet<UnderlyingId>,
+    /// Public trades.
+    pub trades: Vec<PublicTrade>,
+    /// Orders of served accounts as they stood after each command.
+    pub orders: Vec<(AccountId, OrderRecord)>,
+    /// Fills of served accounts.
+    pub fills: Vec<(AccountId, Fill)>,
+    /// Served accounts whose money or positions changed.
+    pub accounts: BTreeSet<AccountId>,
+    /// Instruments listed (`true`) or settled.
+    pub listings: Vec<(InstrumentId, bool)>,
+    /// Whether the mode changed.
+    pub mode_changed: bool,
+}
+
+/// An instrument that settled.
+#[derive(Clone, Copy, Debug)]
+pub struct Settled {
+    /// When.
+    pub time: TimeMs,
+    /// Which.
+    pub instrument: InstrumentId,
+    /// The settlement price of its underlying.
+    pub settlement: Price,
+    /// What one coin of it paid.
+    pub payoff: Price,
+}
+
+/// The gateway's memory.
+#[derive(Debug, Default)]
+pub struct Memory {
+    /// Names.
+    pub directory: Directory,
+    /// Trades of each instrument.
+    pub tapes: BTreeMap<InstrumentId, Tape>,
+    /// Indices.
+    pub indices: BTreeMap<UnderlyingId, IndexHistory>,
+    /// The accounts served.
+    pub desks: Desks,
+    /// The fate of the gateway's commands.
+    pub outcomes: Outcomes,
+    /// Instruments that settled, oldest first.
+    pub settlements: VecDeque<Settled>,
+    /// Where the chain stands.
+    pub clock: Clock,
+}
+
+/// The command whose events are being read.
+struct Group {
+    ticket: Ticket,
+    account: AccountId,
+    effects: Effects,
+}
+
+impl Memory {
+    /// Takes over the venue's state as it is now: at start, and after blocks were missed.
+    pub fn load(&mut self, view: &dyn View) {
+        self.directory = Directory::read(view);
+        self.clock.height = view.height();
+        self.clock.time = view.time();
+        self.clock.mode = view.mode();
+        for underlying in self.directory.underlyings() {
+            if let Some(price) = view.index(underlying.id) {
+                let history = self.indices.entry(underlying.id).or_default();
+                history.push(view.time(), price);
+            }
+        }
+        let time = view.time();
+        for (&account, desk) in self.desks.iter_mut() {
+            desk.reconcile(&view.orders(account), time);
+        }
+        self.outcomes.expire(time);
+    }
+
+    /// Folds a block in. `marks` holds the marks of the instruments that traded.
+    pub fn apply(&mut self, block: &AppliedBlock, marks: &Snapshot) -> Changes {
+        let mut changes = Changes::default();
+        self.clock.height = block.height;
+        self.clock.time = block.time;
+        self.clock.root = block.root;
+        self.clock.mode = block.mode;
+        self.clock.event = block.first_event + block.events.len() as u64 - 1;
+        let mut index = None;
+        let mut group: Option<Group> = None;
+        for event in &block.events {
+            match event {
+                Event::CommandApplied { index: next } => {
+                    self.close(group.take(), block.height);
+                    index = Some(*next);
+                    group = self.group(block, *next);
+                    self.remember_protection(block, *next);
+                }
+                Event::CommandRejected { index, reject } => {
+                    self.close(group.take(), block.height);
+                    let height = block.height;
+                    let fate = Fate::Rejected {
+                        height,
+                        reject: *reject,
+                    };
+                    self.settle(block, *index, fate);
+                }
+                Event::CommandQuarantined { index } => {
+                    self.close(group.take(), block.height);
+                    let height = block.height;
+                    self.settle(block, *index, Fate::Quarantined { height });
+                }
+                other => {
+                    let command = index.and_then(|at| block.commands.get(at as usize));
+                    let mut scene = Scene {
+                        command,
+                        marks,
+                        changes: &mut changes,
+                        group: group.as_mut(),
+                    };
+                    self.event(other, &mut scene);
+                }
+            }
+        }
+        self.close(group.take(), block.height);
+        self.outcomes.expire(block.time);
+        changes
+    }
+
+    fn ticket(block: &AppliedBlock, index: u32) -> Option<Ticket> {
+        let Command::User(user) = block.commands.get(index as usize)? else {
+            return None;
+        };
+        let UserSignature::Session { key, .. } = user.signature else {
+            return None;
+        };
+        Some(Ticket {
+            key,
+            nonce: user.payload.nonce,
+        })
+    }
+
+    fn group(&self, block: &AppliedBlock, index: u32) -> Option<Group> {
+        let ticket = Self::ticket(block, index)?;
+        let account = self.outcomes.account_of(ticket)?;
+        Some(Group {
+            ticket,
+            account,
+            effects: Effects::default(),
+        })
+    }
+
+    fn remember_protection(&mut self, block: &AppliedBlock, index: u32) {
+        let Some(Command::User(user)) = block.commands.get(index as usize) else {
+            return;
+        };
+        if let Action::SetMarketMakerProtection(protection) = &user.payload.action
+            && let Some(desk) = self.desks.get_mut(user.payload.account)
+        {
+            desk.protect(*protection);
+        }
+    }
+
+    /// A block that the loaded state already holds: only the fates of the gateway's commands are
+    /// taken from it.
+    pub fn settle_from(&mut self, block: &AppliedBlock) {
+        let height = block.height;
+        for event in &block.events {
+            match event {
+                Event::CommandApplied { index } => {
+                    let effects = Box::default();
+                    self.settle(block, *index, Fate::Applied { height, effects });
+                }
+                Event::CommandRejected { index, reject } => {
+                    let reject = *reject;
+                    self.settle(block, *index, Fate::Rejected { height, reject });
+                }
+                Event::CommandQuarantined { index } => {
+                    self.settle(block, *index, Fate::Quarantined { height });
+                }
+                _ => {}
+            }
+        }
+    }
+
+    fn settle(&mut self, block: &AppliedBlock, index: u32, fate: Fate) {
+        if let Some(ticket) = Self::ticket(block, index) {
+            self.outcomes.settle(ticket, fate);
+        }
+    }
+
+    /// A command's events are complete.
+    fn close(&mut self, group: Option<Group>, height: Height) {
+        let Some(mut group) = group else { return };
+        if let Some(desk) = self.desks.get(group.account) {
+            for order in &mut group.effects.orders {
+                if let Some(latest) = desk.order(order.order) {
+                    *order = latest.clone();
+                }
+            }
+        }
+        let effects = Box::new(group.effects);
+        self.outcomes
+            .settle(group.ticket, Fate::Applied { height, effects });
+    }
+
+    fn event(&mut self, event: &Event, scene: &mut Scene<'_>) {
+        let now = self.clock.time;
+        match event {
+            Event::OrderPlaced(_)
+            | Event::OrderRepeated { .. }
+            | Event::OrderAmended { .. }
+            | Event::OrderCancelled { .. }
+            | Event::QuotePlaced { .. }
+            | Event::QuoteRejected { .. } => self.order_event(event, scene),
+            Event::Traded(trade) => self.trade(trade, scene),
+            Event::InstrumentListed { instrument, terms } => {
+                self.directory.list(*instrument, *terms, now);
+                scene.changes.listings.push((*instrument, true));
+            }
+            Event::InstrumentSettled {
+                instrument,
+                settlement,
+                payoff,
+            } => {
+                self.directory.settle(*instrument);
+                self.tapes.remove(instrument);
+                scene.changes.listings.push((*instrument, false));
+                self.settlements.push_back(Settled {
+                    time: now,
+                    instrument: *instrument,
+                    settlement: *settlement,
+                    payoff: *payoff,
+                });
+                if self.settlements.len() > SETTLEMENTS_MAX {
+                    self.settlements.pop_front();
+                }
+            }
+            Event::PositionSettled {
+                account,
+                instrument,
+                position,
+                cash,
+            } => {
+                if let Some(desk) = self.desks.get_mut(*account) {
+                    desk.settle(*instrument, *position, *cash, now);
+                    scene.changes.accounts.insert(*account);
+                }
+            }
+            Event::Deposited {
+                account,
+                amount,
+                reference,
+            } => {
+                if let Some(desk) = self.desks.get_mut(*account) {
+                    desk.deposit(*amount, *reference, now);
+                    scene.changes.accounts.insert(*account);
+                }
+            }
+            Event::IndexUpdated {
+                underlying, price, ..
+            } => {
+                let history = self.indices.entry(*underlying).or_default();
+                history.push(now, *price);
+                scene.changes.indices.insert(*underlying);
+            }
+            Event::MarksUpdated { underlying, .. } => {
+                scene.changes.marks.insert(*underlying);
+            }
+            Event::ModeChanged { .. } => {
+                self.clock.mode_since = now;
+                scene.changes.mode_changed = true;
+            }
+            Event::LiquidationStarted { account, .. }
+            | Event::LiquidationToFund { account, .. }
+            | Event::LiquidationEnded { account } => scene.touch(*account, &self.desks),
+            Event::LiquidationSold { account, buyer, .. } => {
+                scene.touch(*account, &self.desks);
+                scene.touch(*buyer, &self.desks);
+            }
+            _ => {}
+        }
+    }
+
+    fn order_event(&mut self, event: &Event, scene: &mut Scene<'_>) {
+        let now = self.clock.time;
+        match event {
+            Event::OrderPlaced(placed) => {
+                scene.changes.books.insert(placed.instrument);
+                if let Some(desk) = self.desks.get_mut(placed.account) {
+                    let command = scene.command.and_then(place_order);
+                    desk.place(OrderRecord::placed(placed, command, now));
+                }
+                scene.own(placed.account, |effects| {
+                    effects.placed = Some(placed.clone())
+                });
+                self.touched(placed.account, placed.order, scene);
+            }
+            Event::OrderRepeated { account, order, .. } => {
+                scene.own(*account, |effects| effects.repeated = Some(*order));
+            }
+            Event::OrderAmended {
+                account,
+                order,
+                instrument,
+                price,
+                qty,
+                ..
+            } => {
+                scene.changes.books.insert(*instrument);
+                if let Some(desk) = self.desks.get_mut(*account) {
+                    desk.amend(*order, *price, *qty, now);
+                }
+                self.touched(*account, *order, scene);
+            }
+            Event::OrderCancelled {
+                account,
+                order,
+                instrument,
+                reason,
+                ..
+            } => {
+                scene.changes.books.insert(*instrument);
+                if let Some(desk) = self.desks.get_mut(*account) {
+                    desk.cancel(*order, *reason, now);
+                }
+                scene.own(*account, |effects| effects.cancelled += 1);
+                self.touched(*account, *order, scene);
+            }
+            Event::QuotePlaced {
+                account,
+                order,
+                instrument,
+                side,
+                price,
+                qty,
+            } => {
+                scene.changes.books.insert(*instrument);
+                if let Some(desk) = self.desks.get_mut(*account) {
+                    desk.quote(*order, (*instrument, *side), (*price, *qty), now);
+                }
+                self.touched(*account, *order, scene);
+            }
+            Event::QuoteRejected {
+                account,
+                instrument,
+                side,
+                reject,
+            } => scene.own(*account, |effects| {
+                effects.refused.push((*instrument, *side, *reject));
+            }),
+            _ => {}
+        }
+    }
+
+    /// An order of an account changed: tells its subscribers and the request that caused it.
+    fn touched(
+        &self,
+        account: AccountId,
+        order: lifeboat_engine::types::OrderId,
+        scene: &mut Scene<'_>,
+    ) {
+        let Some(record) = self.desks.get(account).and_then(|desk| desk.order(order)) else {
+            return;
+        };
+        scene.changes.accounts.insert(account);
+        scene.changes.orders.push((account, record.clone()));
+        scene.own(account, |effects| {
+            if effects.orders.iter().all(|known| known.order != order) {
+                effects.orders.push(record.clone());
+            }
+        });
+    }
+
+    fn trade(&mut self, trade: &Trade, scene: &mut Scene<'_>) {
+        let listed = self.directory.get(trade.instrument);
+        let underlying = listed.map(|listed| listed.instrument.terms.underlying);
+        let index = underlying
+            .and_then(|underlying| self.indices.get(&underlying))
+            .and_then(IndexHistory::last);
+        let mark = scene.marks.mark(trade.instrument);
+        let seen = PublicTrade {
+            trade: trade.trade,
+            seq: 0,
+            time: self.clock.time,
+            instrument: trade.instrument,
+            price: trade.price,
+            qty: trade.qty,
+            side: trade.taker_side,
+            tick_direction: 0,
+            mark: mark.map(|mark| mark.price),
+            iv: mark.map(|mark| mark.iv),
+            index,
+        };
+        let seen = self.tapes.entry(trade.instrument).or_default().push(seen);
+        scene.changes.trades.push(seen);
+        scene.changes.books.insert(trade.instrument);
+        for (account, maker) in [(trade.maker, true), (trade.taker, false)] {
+            let Some(desk) = self.desks.get_mut(account) else {
+                continue;
+            };
+            let fill = desk.fill(trade, maker, &seen);
+            scene.own(account, |effects| effects.fills.push(fill.clone()));
+            let order = fill.order;
+            scene.changes.fills.push((account, fill));
+            self.touched(account, order, scene);
+        }
+    }
+}
+
+/// What an event is read with.
+struct Scene<'a> {
+    command: Option<&'a Command>,
+    marks: &'a Snapshot,
+    changes: &'a mut Changes,
+    group: Option<&'a mut Group>,
+}
+
+impl Scene<'_> {
+    /// Adds to the effects of the command being read, when it is this account's.
+    fn own(&mut self, account: AccountId, add: impl FnOnce(&mut Effects)) {
+        if let Some(group) = self.group.as_mut().filter(|group| group.account == account) {
+            add(&mut group.effects);
+        }
+    }
+
+    fn touch(&mut self, account: AccountId, desks: &Desks) {
+        if desks.get(account).is_some() {
+            self.changes.accounts.insert(account);
+        }
+    }
+}
+
+/// The instruments that trade in a block.
+pub fn traded(block: &AppliedBlock) -> BTreeSet<InstrumentId> {
+    block
+        .events
+        .iter()
+        .filter_map(|event| match event {
+            Event::Traded(trade) => Some(trade.instrument),
+            _ => None,
+        })
+        .collect()
+}

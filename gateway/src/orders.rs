@@ -1,0 +1,554 @@
+//! What the gateway remembers of the accounts it serves: open orders with their labels, ended
+//! orders, fills. Bounded for each account.
+
+use std::collections::{BTreeMap, VecDeque};
+
+use lifeboat_engine::Command;
+use lifeboat_engine::command::{Action, MarketMakerProtection, OrderPrice, PlaceOrder};
+use lifeboat_engine::event::{CancelReason, OrderPlaced, Trade};
+use lifeboat_engine::types::{
+    AccountId, Cash, ClientOrderId, Digest, InstrumentId, OrderId, PostOnly, Price, Qty, Side,
+    TimeInForce, TimeMs, UnderlyingId,
+};
+
+use crate::view::{OpenOrder, Position};
+
+/// Ended orders remembered for each account.
+const ENDED_MAX: usize = 2_000;
+/// Fills remembered for each account.
+const FILLS_MAX: usize = 4_000;
+
+/// Where an order stands.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum OrderState {
+    /// Resting.
+    Open,
+    /// Nothing left.
+    Filled,
+    /// Ended otherwise.
+    Cancelled(CancelReason),
+}
+
+/// One order.
+#[derive(Clone, Debug, PartialEq)]
+pub struct OrderRecord {
+    /// The venue's id.
+    pub order: OrderId,
+    /// The client's id, or 0.
+    pub client_id: ClientOrderId,
+    /// Where.
+    pub instrument: InstrumentId,
+    /// Which side.
+    pub side: Side,
+    /// Its limit.
+    pub price: Price,
+    /// Whether it was a market order.
+    pub market: bool,
+    /// Whole size.
+    pub qty: Qty,
+    /// Filled so far.
+    pub filled: Qty,
+    /// Sum of price · size of its fills, in 1e-14 USDC.
+    pub cost: i128,
+    /// Fees so far.
+    pub fee: Cash,
+    /// Echoed from the client.
+    pub label: String,
+    /// For how long.
+    pub time_in_force: TimeInForce,
+    /// May it take.
+    pub post_only: PostOnly,
+    /// Only towards a flat position.
+    pub reduce_only: bool,
+    /// Counted by market-maker protection.
+    pub protected: bool,
+    /// Whether it is a side of a quote.
+    pub quote: bool,
+    /// Whether it was amended.
+    pub replaced: bool,
+    /// When it was accepted.
+    pub created: TimeMs,
+    /// When it last changed.
+    pub updated: TimeMs,
+    /// Where it stands.
+    pub state: OrderState,
+}
+
+impl OrderRecord {
+    fn bare(order: OrderId, instrument: InstrumentId, side: Side, at: TimeMs) -> Self {
+        Self {
+            order,
+            client_id: ClientOrderId::default(),
+            instrument,
+            side,
+            price: Price::ZERO,
+            market: false,
+            qty: Qty::ZERO,
+            filled: Qty::ZERO,
+            cost: 0,
+            fee: Cash::ZERO,
+            label: String::new(),
+            time_in_force: TimeInForce::GoodTilCancelled,
+            post_only: PostOnly::Off,
+            reduce_only: false,
+            protected: false,
+            quote: false,
+            replaced: false,
+            created: at,
+            updated: at,
+            state: OrderState::Open,
+        }
+    }
+
+    /// From the event and, when it is at hand, the command that asked for it.
+    pub fn placed(event: &OrderPlaced, command: Option<&PlaceOrder>, at: TimeMs) -> Self {
+        let mut record = Self::bare(event.order, event.instrument, event.side, at);
+        record.client_id = event.client_id;
+        record.price = event.price;
+        record.qty = event.qty;
+        record.label = String::from_utf8_lossy(&event.label).into_owned();
+        if let Some(command) = command {
+            record.market = command.price == OrderPrice::Market;
+            record.time_in_force = command.time_in_force;
+            record.post_only = command.post_only;
+            record.reduce_only = command.reduce_only;
+            record.protected = command.protected;
+        }
+        record
+    }
+
+    /// From the engine's book, for orders older than the gateway. What was filled before and the
+    /// label are not known.
+    pub fn found(open: &OpenOrder, at: TimeMs) -> Self {
+        let mut record = Self::bare(open.order, open.instrument, open.side, at);
+        record.client_id = open.client_id;
+        record.price = open.price;
+        record.qty = open.open_qty;
+        record.quote = open.quote;
+        record
+    }
+
+    /// Mean price of its fills in USDC; 0 without fills.
+    pub fn average_price(&self) -> f64 {
+        match self.filled.get() {
+            0 => 0.0,
+            filled => self.cost as f64 / filled as f64 * 1e-6,
+        }
+    }
+
+    fn fill(&mut self, price: Price, qty: Qty, fee: Cash, at: TimeMs) {
+        self.filled = Qty::new(self.filled.get().saturating_add(qty.get()));
+        self.cost += i128::from(price.get()) * i128::from(qty.get());
+        self.fee = Cash::new(self.fee.get().saturating_add(fee.get()));
+        self.updated = at;
+        if self.filled >= self.qty {
+            self.state = OrderState::Filled;
+        }
+    }
+}
+
+/// The place-order command within a block entry.
+pub fn place_order(command: &Command) -> Option<&PlaceOrder> {
+    match command {
+        Command::User(user) => match &user.payload.action {
+            Action::PlaceOrder(place) => Some(place),
+            _ => None,
+        },
+        Command::Validator(_) => None,
+    }
+}
+
+/// One fill of one of the account's orders.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Fill {
+    /// The venue-wide trade number.
+    pub trade: u64,
+    /// The instrument's trade number.
+    pub seq: u64,
+    /// When.
+    pub time: TimeMs,
+    /// Where.
+    pub instrument: InstrumentId,
+    /// The account's side.
+    pub side: Side,
+    /// At which price.
+    pub price: Price,
+    /// How much.
+    pub qty: Qty,
+    /// The account's order.
+    pub order: OrderId,
+    /// Whether the account's order was resting.
+    pub maker: bool,
+    /// What it paid.
+    pub fee: Cash,
+    /// Tick direction of the trade.
+    pub tick_direction: u8,
+    /// Mark then.
+    pub mark: Option<Price>,
+    /// Implied volatility of the mark then.
+    pub iv: Option<f64>,
+    /// Index then.
+    pub index: Option<Price>,
+    /// The order after the fill.
+    pub after: OrderRecord,
+}
+
+/// The average price of a position, from the fills the gateway saw.
+#[derive(Clone, Copy, Debug, Default, PartialEq)]
+pub struct Entry {
+    qty: i64,
+    average: f64,
+    /// Profit of what was closed, in USDC.
+    pub realised: f64,
+}
+
+impl Entry {
+    fn fill(&mut self, side: Side, price: Price, qty: Qty) {
+        let signed = side.sign() * qty.get();
+        let price = price.get() as f64 * 1e-6;
+        let adds = self.qty == 0 || (self.qty > 0) == (signed > 0);
+        if adds {
+            let held = self.qty.abs() as f64;
+            let added = signed.abs() as f64;
+            self.average = (self.average * held + price * added) / (held + added);
+        } else {
+            let closed = signed.abs().min(self.qty.abs()) as f64 * 1e-8;
+            self.realised += closed * (price - self.average) * self.qty.signum() as f64;
+            if signed.abs() > self.qty.abs() {
+                self.average = price;
+            }
+        }
+        self.qty = self.qty.saturating_add(signed);
+    }
+
+    /// The average price in USDC when the whole position is known from fills.
+    pub fn average_of(&self, position: Position) -> Option<f64> {
+        (self.qty == position.qty.get() && self.qty != 0).then_some(self.average)
+    }
+}
+
+/// A position that was settled in cash.
+#[derive(Clone, Copy, Debug)]
+pub struct SettledPosition {
+    /// When.
+    pub time: TimeMs,
+    /// Where.
+    pub instrument: InstrumentId,
+    /// How much was held.
+    pub position: Qty,
+    /// What it paid (negative: was paid).
+    pub cash: Cash,
+}
+
+/// Collateral that was credited.
+#[derive(Clone, Copy, Debug)]
+pub struct Deposit {
+    /// When.
+    pub time: TimeMs,
+    /// How much.
+    pub amount: Cash,
+    /// Its reference on its chain.
+    pub reference: Digest,
+}
+
+/// The memory of one account.
+#[derive(Clone, Debug, Default)]
+pub struct AccountDesk {
+    /// Positions settled, oldest first.
+    pub settlements: VecDeque<SettledPosition>,
+    /// Deposits, oldest first.
+    pub deposits: VecDeque<Deposit>,
+    /// Market-maker protection by underlying, as last set.
+    pub protections: BTreeMap<UnderlyingId, MarketMakerProtection>,
+    open: BTreeMap<OrderId, OrderRecord>,
+    ended: VecDeque<OrderRecord>,
+    fills: VecDeque<Fill>,
+    entries: BTreeMap<InstrumentId, Entry>,
+}
+
+impl AccountDesk {
+    /// Takes over the orders that rest now. Orders it believed open and that do not rest any more
+    /// are ended as cancelled, for want of better knowledge.
+    pub fn reconcile(&mut self, resting: &[OpenOrder], at: TimeMs) {
+        let mut known = std::mem::take(&mut self.open);
+        for order in resting {
+            let record = known
+                .remove(&order.order)
+                .unwrap_or_else(|| OrderRecord::found(order, at));
+            self.open.insert(order.order, record);
+        }
+        for (_, mut record) in known {
+            record.state = OrderState::Cancelled(CancelReason::Recovery);
+            record.updated = at;
+            self.end(record);
+        }
+    }
+
+    /// A new order.
+    pub fn place(&mut self, record: OrderRecord) {
+        self.open.insert(record.order, record);
+    }
+
+    /// A quote's side was set.
+    pub fn quote(
+        &mut self,
+        order: OrderId,
+        place: (InstrumentId, Side),
+        terms: (Price, Qty),
+        at: TimeMs,
+    ) {
+        let record = self.open.entry(order).or_insert_with(|| {
+            let mut record = OrderRecord::bare(order, place.0, place.1, at);
+            record.quote = true;
+            record.protected = true;
+            record
+        });
+        record.price = terms.0;
+        record.qty = Qty::new(record.filled.get().saturating_add(terms.1.get()));
+        record.updated = at;
+    }
+
+    /// An order was amended.
+    pub fn amend(&mut self, order: OrderId, price: Price, qty: Qty, at: TimeMs) {
+        if let Some(record) = self.open.get_mut(&order) {
+            record.price = price;
+            record.qty = qty;
+            record.replaced = true;
+            record.updated = at;
+        }
+    }
+
+    /// An order ended without being filled whole.
+    pub fn cancel(&mut self, order: OrderId, reason: CancelReason, at: TimeMs) {
+        if let Some(mut record) = self.open.remove(&order) {
+            record.state = OrderState::Cancelled(reason);
+            record.updated = at;
+            self.end(record);
+        }
+    }
+
+    /// One of its orders traded. `seen` is the public trade.
+    pub fn fill(&mut self, trade: &Trade, maker: bool, seen: &crate::tape::PublicTrade) -> Fill {
+        let (order, fee, side) = match maker {
+            true => (
+                trade.maker_order,
+                trade.maker_fee,
+                trade.taker_side.opposite(),
+            ),
+            false => (trade.taker_order, trade.taker_fee, trade.taker_side),
+        };
+        let mut record = self
+            .open
+            .remove(&order)
+            .unwrap_or_else(|| OrderRecord::bare(order, trade.instrument, side, seen.time));
+        record.fill(trade.price, trade.qty, fee, seen.time);
+        if maker && trade.maker_filled {
+            record.state = OrderState::Filled;
+        }
+        let fill = Fill {
+            trade: trade.trade,
+            seq: seen.seq,
+            time: seen.time,
+            instrument: trade.instrument,
+            side,
+            price: trade.price,
+            qty: trade.qty,
+            order,
+            maker,
+            fee,
+            tick_direction: seen.tick_direction,
+            mark: seen.mark,
+            iv: seen.iv,
+            index: seen.index,
+            after: record.clone(),
+        };
+        match record.state {
+            OrderState::Open => drop(self.open.insert(order, record)),
+            _ => self.end(record),
+        }
+        self.remember(fill.clone());
+        fill
+    }
+
+    fn remember(&mut self, fill: Fill) {
+        let entry = self.entries.entry(fill.instrument).or_default();
+        entry.fill(fill.side, fill.price, fill.qty);
+        self.fills.push_back(fill);
+        if self.fills.len() > FILLS_MAX {
+            self.fills.pop_front();
+        }
+    }
+
+    /// Keeps an ended order. A quote that was only replaced leaves no history.
+    fn end(&mut self, record: OrderRecord) {
+        let replaced = record.state == OrderState::Cancelled(CancelReason::Requoted);
+        if replaced && record.filled.is_zero() {
+            return;
+        }
+        self.ended.push_back(record);
+        if self.ended.len() > ENDED_MAX {
+            self.ended.pop_front();
+        }
+    }
+
+    /// A position was settled in cash.
+    pub fn settle(&mut self, instrument: InstrumentId, position: Qty, cash: Cash, time: TimeMs) {
+        self.entries.remove(&instrument);
+        self.settlements.push_back(SettledPosition {
+            time,
+            instrument,
+            position,
+            cash,
+        });
+        if self.settlements.len() > ENDED_MAX {
+            self.settlements.pop_front();
+        }
+    }
+
+    /// Collateral was credited.
+    pub fn deposit(&mut self, amount: Cash, reference: Digest, time: TimeMs) {
+        self.deposits.push_back(Deposit {
+            time,
+            amount,
+            reference,
+        });
+        if self.deposits.len() > ENDED_MAX {
+            self.deposits.pop_front();
+        }
+    }
+
+    /// Market-maker protection was set, or cleared by an interval of 0.
+    pub fn protect(&mut self, protection: MarketMakerProtection) {
+        match protection.interval_ms {
+            0 => drop(self.protections.remove(&protection.underlying)),
+            _ => drop(self.protections.insert(protection.underlying, protection)),
+        }
+    }
+
+    /// Its open orders by id.
+    pub fn open(&self) -> impl DoubleEndedIterator<Item = &OrderRecord> {
+        self.open.values()
+    }
+
+    /// Its ended orders, latest first.
+    pub fn ended(&self) -> impl Iterator<Item = &OrderRecord> {
+        self.ended.iter().rev()
+    }
+
+    /// Its fills, oldest first.
+    pub fn fills(&self) -> impl DoubleEndedIterator<Item = &Fill> {
+        self.fills.iter()
+    }
+
+    /// An order, open or remembered.
+    pub fn order(&self, order: OrderId) -> Option<&OrderRecord> {
+        self.open
+            .get(&order)
+            .or_else(|| self.ended().find(|record| record.order == order))
+    }
+
+    /// The entry of an instrument.
+    pub fn entry(&self, instrument: InstrumentId) -> Entry {
+        self.entries.get(&instrument).copied().unwrap_or_default()
+    }
+}
+
+/// The memories of the accounts that have API keys here.
+#[derive(Clone, Debug, Default)]
+pub struct Desks(BTreeMap<AccountId, AccountDesk>);
+
+impl Desks {
+    /// Empty memories for these accounts.
+    pub fn new(accounts: impl IntoIterator<Item = AccountId>) -> Self {
+        let desks = accounts.into_iter().map(|id| (id, AccountDesk::default()));
+        Self(desks.collect())
+    }
+
+    /// The accounts served.
+    pub fn accounts(&self) -> impl Iterator<Item = AccountId> {
+        self.0.keys().copied()
+    }
+
+    /// An account's memory.
+    pub fn get(&self, account: AccountId) -> Option<&AccountDesk> {
+        self.0.get(&account)
+    }
+
+    /// An account's memory.
+    pub fn get_mut(&mut self, account: AccountId) -> Option<&mut AccountDesk> {
+        self.0.get_mut(&account)
+    }
+
+    /// Every memory.
+    pub fn iter_mut(&mut self) -> impl Iterator<Item = (&AccountId, &mut AccountDesk)> {
+        self.0.iter_mut()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn an_entry_averages_adds_and_realises_closes() {
+        let mut entry = Entry::default();
+        let coin = |n: i64| Qty::new(n * 100_000_000);
+        let usdc = |n: i64| Price::new(n * 1_000_000);
+        entry.fill(Side::Buy, usdc(100), coin(1));
+        entry.fill(Side::Buy, usdc(200), coin(1));
+        assert_eq!(entry.average, 150.0);
+        entry.fill(Side::Sell, usdc(180), coin(1));
+        assert_eq!((entry.average, entry.realised), (150.0, 30.0));
+        entry.fill(Side::Sell, usdc(140), coin(3));
+        assert_eq!((entry.average, entry.realised), (140.0, 20.0));
+        let short = Position {
+            instrument: InstrumentId::new(0),
+            qty: coin(-2),
+        };
+        assert_eq!(entry.average_of(short), Some(140.0));
+        let other = Position {
+            qty: coin(5),
+            ..short
+        };
+        assert_eq!(entry.average_of(other), None);
+    }
+
+    #[test]
+    fn history_is_bounded_and_skips_replaced_quotes() {
+        let mut desk = AccountDesk::default();
+        let place = (InstrumentId::new(0), Side::Buy);
+        for n in 0..5_000u64 {
+            let id = OrderId::new(n);
+            desk.quote(id, place, (Price::new(1), Qty::new(1)), TimeMs::new(n));
+            let reason = if n % 2 == 0 {
+                CancelReason::Requoted
+            } else {
+                CancelReason::User
+            };
+            desk.cancel(id, reason, TimeMs::new(n));
+        }
+        assert_eq!(desk.ended().count(), ENDED_MAX);
+        assert!(desk.ended().all(|r| r.order.get() % 2 == 1));
+        assert_eq!(desk.open().count(), 0);
+    }
+
+    #[test]
+    fn reconciling_takes_over_what_rests() {
+        let mut desk = AccountDesk::default();
+        let open = |n: u64| OpenOrder {
+            order: OrderId::new(n),
+            client_id: ClientOrderId::new(n),
+            instrument: InstrumentId::new(0),
+            side: Side::Sell,
+            price: Price::new(5),
+            open_qty: Qty::new(9),
+            quote: false,
+        };
+        desk.reconcile(&[open(1), open(2)], TimeMs::new(1));
+        desk.reconcile(&[open(2), open(3)], TimeMs::new(2));
+        let ids: Vec<u64> = desk.open().map(|r| r.order.get()).collect();
+        assert_eq!(ids, [2, 3]);
+        let gone = desk.order(OrderId::new(1)).expect("remembered");
+        assert_eq!(gone.state, OrderState::Cancelled(CancelReason::Recovery));
+    }
+}

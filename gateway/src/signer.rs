@@ -1,0 +1,124 @@
+//! Signs users' commands with their session keys, and numbers them.
+//!
+//! Nonces are dense, so that commands reordered on the way stay within the engine's nonce window. A
+//! sequence starts from the wall clock in 1/1024 ms, which is above anything an earlier run of this
+//! gateway can have used.
+
+use std::collections::BTreeMap;
+use std::sync::Mutex;
+use std::sync::PoisonError;
+
+use ed25519_zebra::SigningKey;
+use lifeboat_engine::Command;
+use lifeboat_engine::command::{Action, UserCommand, UserPayload, UserSignature};
+use lifeboat_engine::types::{AccountId, ChainId, Nonce, PublicKey, TimeMs};
+
+use crate::keys::{ApiKey, ApiKeys};
+use crate::outcome::Ticket;
+
+struct Signer {
+    account: AccountId,
+    key: SigningKey,
+    public: PublicKey,
+    nonce: Mutex<u64>,
+}
+
+/// The session keys of all API keys.
+pub struct Signers {
+    chain: ChainId,
+    by_client: BTreeMap<String, Signer>,
+}
+
+impl Signers {
+    /// One signer for each key, its nonces above what the clock allows to have been used.
+    pub fn new(keys: &ApiKeys, gateway: u16, chain: ChainId, now_ms: u64) -> Self {
+        let signer = |key: &ApiKey| Signer {
+            account: key.account(),
+            key: key.signing_key(gateway),
+            public: key.session_key(gateway),
+            nonce: Mutex::new(now_ms << 10),
+        };
+        let by_client = keys
+            .iter()
+            .map(|key| (key.client_id.clone(), signer(key)))
+            .collect();
+        Self { chain, by_client }
+    }
+
+    /// The session public key that signs for an API key.
+    pub fn public(&self, key: &ApiKey) -> Option<PublicKey> {
+        self.by_client
+            .get(&key.client_id)
+            .map(|signer| signer.public)
+    }
+
+    /// Numbers and signs a command for an API key. `None` when the key has no signer here.
+    pub fn sign(
+        &self,
+        key: &ApiKey,
+        action: Action,
+        valid_until: TimeMs,
+    ) -> Option<(Ticket, Command)> {
+        let signer = self.by_client.get(&key.client_id)?;
+        let nonce = {
+            let mut last = signer.nonce.lock().unwrap_or_else(PoisonError::into_inner);
+            *last += 1;
+            Nonce::new(*last)
+        };
+        let payload = UserPayload {
+            account: signer.account,
+            nonce,
+            valid_until,
+            action,
+        };
+        let signature = signer.key.sign(&payload.session_message(&self.chain));
+        let ticket = Ticket {
+            key: signer.public,
+            nonce,
+        };
+        let signature = UserSignature::Session {
+            key: signer.public,
+            signature: signature.into(),
+        };
+        Some((ticket, Command::User(UserCommand { payload, signature })))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::keys::Scope;
+    use ed25519_zebra::{Signature, VerificationKey};
+    use lifeboat_engine::command::CancelScope;
+
+    #[test]
+    fn commands_are_numbered_densely_and_verify() {
+        let mut keys = ApiKeys::default();
+        let key = keys.create_from_seed(AccountId::new(3), Scope::Trade, b"x");
+        let chain = ChainId([9; 32]);
+        let signers = Signers::new(&keys, 2, chain, 1_000);
+        let mut nonces = Vec::new();
+        for _ in 0..3 {
+            let action = Action::CancelAll(CancelScope::Account);
+            let (ticket, command) = signers
+                .sign(&key, action, TimeMs::new(5))
+                .expect("a signer");
+            assert_eq!(ticket.key, key.session_key(2));
+            let Command::User(user) = command else {
+                panic!("a user's command")
+            };
+            let UserSignature::Session { key, signature } = user.signature else {
+                panic!("a session signature")
+            };
+            let verifier = VerificationKey::try_from(key.0).expect("a key");
+            let message = user.payload.session_message(&chain);
+            assert!(
+                verifier
+                    .verify(&Signature::from(signature), &message)
+                    .is_ok()
+            );
+            nonces.push(user.payload.nonce.get());
+        }
+        assert_eq!(nonces, [1_024_001, 1_024_002, 1_024_003]);
+    }
+}
