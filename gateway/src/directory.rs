@@ -14,12 +14,10 @@ const SETTLED_MAX: usize = 20_000;
 /// A listed instrument with its name.
 #[derive(Clone, Debug)]
 pub struct Listed {
-    /// Id, terms, whether it is open.
+    /// Id, terms, whether it is open, when it was listed.
     pub instrument: Instrument,
     /// Its name.
     pub name: String,
-    /// When it was listed, as far as the gateway saw.
-    pub listed_at: TimeMs,
 }
 
 /// The instruments and underlyings.
@@ -32,13 +30,13 @@ pub struct Directory {
 
 impl Directory {
     /// What the view has now.
-    pub fn read(view: &dyn View) -> Self {
+    pub fn read(view: &View<'_>) -> Self {
         let mut directory = Self {
             underlyings: view.underlyings(),
             ..Self::default()
         };
         for instrument in view.instruments() {
-            directory.insert(instrument, view.time());
+            directory.insert(instrument);
         }
         directory
     }
@@ -49,21 +47,18 @@ impl Directory {
             id,
             terms,
             open: true,
+            listed_at: at,
         };
-        self.insert(instrument, at);
+        self.insert(instrument);
     }
 
-    fn insert(&mut self, instrument: Instrument, listed_at: TimeMs) {
+    fn insert(&mut self, instrument: Instrument) {
         let Some(underlying) = self.underlying(instrument.terms.underlying) else {
             return;
         };
         let name = names::option_name(&underlying.coin, &instrument.terms);
         self.by_name.insert(name.clone(), instrument.id);
-        let listed = Listed {
-            instrument,
-            name,
-            listed_at,
-        };
+        let listed = Listed { instrument, name };
         self.by_id.insert(instrument.id, listed);
     }
 

@@ -154,6 +154,7 @@ pub const fn deribit_code(reject: Reject) -> (i64, &'static str) {
         R::VenueFull => (10_047, "matching_engine_queue_full"),
         R::ModeForbids => (11_051, "system_maintenance"),
         R::TooManySessions
+        | R::SessionRetired
         | R::NotFillable
         | R::WouldNotReduce
         | R::NoLiquidity

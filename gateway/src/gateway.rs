@@ -21,6 +21,7 @@ use crate::orders::Desks;
 use crate::port::{AppliedBlock, Venue};
 use crate::signer::Signers;
 use crate::snapshot::{Needs, Snapshot};
+use crate::view::View;
 
 /// How often channels with an interval are looked at between blocks.
 const FLUSH_EVERY: Duration = Duration::from_millis(50);
@@ -142,7 +143,8 @@ impl Gateway {
     /// Takes over the venue's state as it is now.
     pub fn load(&self) {
         let mut state = self.state();
-        self.venue.read(&mut |view| state.memory.load(view));
+        self.venue
+            .read(&mut |engine| state.memory.load(&View(engine)));
     }
 
     fn on_block(&self, block: &AppliedBlock) {

@@ -16,7 +16,7 @@ use crate::outbox::{Closing, Outbox};
 use crate::render::{self, PositionParts, Quote};
 use crate::snapshot::{Needs, Snapshot, WHOLE_BOOK};
 use crate::topic::{Scope, Topic};
-use crate::view::{Depth, Level};
+use crate::view::{Depth, Level, Position};
 
 /// Numbers a connection.
 pub type ConnId = u64;
@@ -578,10 +578,8 @@ impl<'a> Scene<'a> {
     /// An account's summary in a currency.
     pub fn portfolio(&self, id: AccountId, currency: &str) -> Option<Value> {
         let account = self.snapshot.accounts.get(&id)?;
-        let desk = self.memory.desks.get(id);
-        let (total, unrealised) = render::portfolio(account, desk, |position| {
-            self.snapshot.mark(position.instrument)
-        });
+        let mark_of = |position: Position| self.snapshot.mark(position.instrument);
+        let (total, unrealised) = render::portfolio(account, mark_of);
         Some(render::account_summary(
             account, id, currency, total, unrealised,
         ))
@@ -598,13 +596,10 @@ impl<'a> Scene<'a> {
         };
         let held = account.positions.iter().filter(|p| test(p.instrument));
         held.map(|position| {
-            let desk = self.memory.desks.get(id);
-            let entry = desk.map(|desk| desk.entry(position.instrument));
             render::position(&PositionParts {
                 position: *position,
                 mark: self.snapshot.mark(position.instrument),
                 index: self.index(position.instrument),
-                entry: entry.unwrap_or_default(),
                 directory: &self.memory.directory,
             })
         })

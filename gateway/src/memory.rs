@@ -5,7 +5,7 @@
 
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
 
-use lifeboat_engine::command::{Action, UserSignature};
+use lifeboat_engine::command::UserSignature;
 use lifeboat_engine::event::Trade;
 use lifeboat_engine::types::{
     AccountId, Digest, Height, InstrumentId, Mode, Price, TimeMs, UnderlyingId,
@@ -117,11 +117,12 @@ struct Group {
 
 impl Memory {
     /// Takes over the venue's state as it is now: at start, and after blocks were missed.
-    pub fn load(&mut self, view: &dyn View) {
+    pub fn load(&mut self, view: &View<'_>) {
         self.directory = Directory::read(view);
         self.clock.height = view.height();
         self.clock.time = view.time();
         self.clock.mode = view.mode();
+        self.clock.event = view.event();
         for underlying in self.directory.underlyings() {
             if let Some(price) = view.index(underlying.id) {
                 let history = self.indices.entry(underlying.id).or_default();
@@ -151,7 +152,6 @@ impl Memory {
                     self.close(group.take(), block.height);
                     index = Some(*next);
                     group = self.group(block, *next);
-                    self.remember_protection(block, *next);
                 }
                 Event::CommandRejected { index, reject } => {
                     self.close(group.take(), block.height);
@@ -205,17 +205,6 @@ impl Memory {
             account,
             effects: Effects::default(),
         })
-    }
-
-    fn remember_protection(&mut self, block: &AppliedBlock, index: u32) {
-        let Some(Command::User(user)) = block.commands.get(index as usize) else {
-            return;
-        };
-        if let Action::SetMarketMakerProtection(protection) = &user.payload.action
-            && let Some(desk) = self.desks.get_mut(user.payload.account)
-        {
-            desk.protect(*protection);
-        }
     }
 
     /// A block that the loaded state already holds: only the fates of the gateway's commands are

@@ -3,15 +3,13 @@
 
 use std::collections::{BTreeMap, VecDeque};
 
-use lifeboat_engine::Command;
-use lifeboat_engine::command::{Action, MarketMakerProtection, OrderPrice, PlaceOrder};
+use lifeboat_engine::command::{Action, OrderPrice, PlaceOrder};
 use lifeboat_engine::event::{CancelReason, OrderPlaced, Trade};
 use lifeboat_engine::types::{
     AccountId, Cash, ClientOrderId, Digest, InstrumentId, OrderId, PostOnly, Price, Qty, Side,
-    TimeInForce, TimeMs, UnderlyingId,
+    TimeInForce, TimeMs,
 };
-
-use crate::view::{OpenOrder, Position};
+use lifeboat_engine::{Command, OrderView};
 
 /// Ended orders remembered for each account.
 const ENDED_MAX: usize = 2_000;
@@ -117,14 +115,22 @@ impl OrderRecord {
         record
     }
 
-    /// From the engine's book, for orders older than the gateway. What was filled before and the
-    /// label are not known.
-    pub fn found(open: &OpenOrder, at: TimeMs) -> Self {
-        let mut record = Self::bare(open.order, open.instrument, open.side, at);
+    /// From the engine's book, for orders older than the gateway. What its earlier fills cost is
+    /// not known: they count at its own price.
+    pub fn found(open: &OrderView) -> Self {
+        let mut record = Self::bare(open.order, open.instrument, open.side, open.placed_at);
         record.client_id = open.client_id;
         record.price = open.price;
-        record.qty = open.open_qty;
+        record.filled = open.filled;
+        record.qty = Qty::new(open.remaining.get().saturating_add(open.filled.get()));
+        record.cost = i128::from(open.price.get()) * i128::from(open.filled.get());
+        record.reduce_only = open.reduce_only;
+        record.label = String::from_utf8_lossy(&open.label).into_owned();
+        if open.expires_at.get() != 0 {
+            record.time_in_force = TimeInForce::GoodTilDate(open.expires_at);
+        }
         record.quote = open.quote;
+        record.protected = open.quote;
         record
     }
 
@@ -193,40 +199,6 @@ pub struct Fill {
     pub after: OrderRecord,
 }
 
-/// The average price of a position, from the fills the gateway saw.
-#[derive(Clone, Copy, Debug, Default, PartialEq)]
-pub struct Entry {
-    qty: i64,
-    average: f64,
-    /// Profit of what was closed, in USDC.
-    pub realised: f64,
-}
-
-impl Entry {
-    fn fill(&mut self, side: Side, price: Price, qty: Qty) {
-        let signed = side.sign() * qty.get();
-        let price = price.get() as f64 * 1e-6;
-        let adds = self.qty == 0 || (self.qty > 0) == (signed > 0);
-        if adds {
-            let held = self.qty.abs() as f64;
-            let added = signed.abs() as f64;
-            self.average = (self.average * held + price * added) / (held + added);
-        } else {
-            let closed = signed.abs().min(self.qty.abs()) as f64 * 1e-8;
-            self.realised += closed * (price - self.average) * self.qty.signum() as f64;
-            if signed.abs() > self.qty.abs() {
-                self.average = price;
-            }
-        }
-        self.qty = self.qty.saturating_add(signed);
-    }
-
-    /// The average price in USDC when the whole position is known from fills.
-    pub fn average_of(&self, position: Position) -> Option<f64> {
-        (self.qty == position.qty.get() && self.qty != 0).then_some(self.average)
-    }
-}
-
 /// A position that was settled in cash.
 #[derive(Clone, Copy, Debug)]
 pub struct SettledPosition {
@@ -258,23 +230,20 @@ pub struct AccountDesk {
     pub settlements: VecDeque<SettledPosition>,
     /// Deposits, oldest first.
     pub deposits: VecDeque<Deposit>,
-    /// Market-maker protection by underlying, as last set.
-    pub protections: BTreeMap<UnderlyingId, MarketMakerProtection>,
     open: BTreeMap<OrderId, OrderRecord>,
     ended: VecDeque<OrderRecord>,
     fills: VecDeque<Fill>,
-    entries: BTreeMap<InstrumentId, Entry>,
 }
 
 impl AccountDesk {
     /// Takes over the orders that rest now. Orders it believed open and that do not rest any more
     /// are ended as cancelled, for want of better knowledge.
-    pub fn reconcile(&mut self, resting: &[OpenOrder], at: TimeMs) {
+    pub fn reconcile(&mut self, resting: &[OrderView], at: TimeMs) {
         let mut known = std::mem::take(&mut self.open);
         for order in resting {
             let record = known
                 .remove(&order.order)
-                .unwrap_or_else(|| OrderRecord::found(order, at));
+                .unwrap_or_else(|| OrderRecord::found(order));
             self.open.insert(order.order, record);
         }
         for (_, mut record) in known {
@@ -289,7 +258,7 @@ impl AccountDesk {
         self.open.insert(record.order, record);
     }
 
-    /// A quote's side was set.
+    /// A quote's side was set: it counts its fills from here.
     pub fn quote(
         &mut self,
         order: OrderId,
@@ -304,7 +273,10 @@ impl AccountDesk {
             record
         });
         record.price = terms.0;
-        record.qty = Qty::new(record.filled.get().saturating_add(terms.1.get()));
+        record.qty = terms.1;
+        record.filled = Qty::ZERO;
+        record.cost = 0;
+        record.fee = Cash::ZERO;
         record.updated = at;
     }
 
@@ -371,8 +343,6 @@ impl AccountDesk {
     }
 
     fn remember(&mut self, fill: Fill) {
-        let entry = self.entries.entry(fill.instrument).or_default();
-        entry.fill(fill.side, fill.price, fill.qty);
         self.fills.push_back(fill);
         if self.fills.len() > FILLS_MAX {
             self.fills.pop_front();
@@ -393,7 +363,6 @@ impl AccountDesk {
 
     /// A position was settled in cash.
     pub fn settle(&mut self, instrument: InstrumentId, position: Qty, cash: Cash, time: TimeMs) {
-        self.entries.remove(&instrument);
         self.settlements.push_back(SettledPosition {
             time,
             instrument,
@@ -417,14 +386,6 @@ impl AccountDesk {
         }
     }
 
-    /// Market-maker protection was set, or cleared by an interval of 0.
-    pub fn protect(&mut self, protection: MarketMakerProtection) {
-        match protection.interval_ms {
-            0 => drop(self.protections.remove(&protection.underlying)),
-            _ => drop(self.protections.insert(protection.underlying, protection)),
-        }
-    }
-
     /// Its open orders by id.
     pub fn open(&self) -> impl DoubleEndedIterator<Item = &OrderRecord> {
         self.open.values()
@@ -445,11 +406,6 @@ impl AccountDesk {
         self.open
             .get(&order)
             .or_else(|| self.ended().find(|record| record.order == order))
-    }
-
-    /// The entry of an instrument.
-    pub fn entry(&self, instrument: InstrumentId) -> Entry {
-        self.entries.get(&instrument).copied().unwrap_or_default()
     }
 }
 
@@ -488,30 +444,7 @@ impl Desks {
 #[cfg(test)]
 mod tests {
     use super::*;
-
-    #[test]
-    fn an_entry_averages_adds_and_realises_closes() {
-        let mut entry = Entry::default();
-        let coin = |n: i64| Qty::new(n * 100_000_000);
-        let usdc = |n: i64| Price::new(n * 1_000_000);
-        entry.fill(Side::Buy, usdc(100), coin(1));
-        entry.fill(Side::Buy, usdc(200), coin(1));
-        assert_eq!(entry.average, 150.0);
-        entry.fill(Side::Sell, usdc(180), coin(1));
-        assert_eq!((entry.average, entry.realised), (150.0, 30.0));
-        entry.fill(Side::Sell, usdc(140), coin(3));
-        assert_eq!((entry.average, entry.realised), (140.0, 20.0));
-        let short = Position {
-            instrument: InstrumentId::new(0),
-            qty: coin(-2),
-        };
-        assert_eq!(entry.average_of(short), Some(140.0));
-        let other = Position {
-            qty: coin(5),
-            ..short
-        };
-        assert_eq!(entry.average_of(other), None);
-    }
+    use lifeboat_engine::types::RecoveryPolicy;
 
     #[test]
     fn history_is_bounded_and_skips_replaced_quotes() {
@@ -535,19 +468,29 @@ mod tests {
     #[test]
     fn reconciling_takes_over_what_rests() {
         let mut desk = AccountDesk::default();
-        let open = |n: u64| OpenOrder {
+        let open = |n: u64| OrderView {
             order: OrderId::new(n),
+            account: AccountId::new(1),
             client_id: ClientOrderId::new(n),
             instrument: InstrumentId::new(0),
             side: Side::Sell,
             price: Price::new(5),
-            open_qty: Qty::new(9),
+            remaining: Qty::new(9),
+            filled: Qty::new(3),
+            reduce_only: false,
             quote: false,
+            recovery: RecoveryPolicy::Keep,
+            placed_at: TimeMs::new(n),
+            expires_at: TimeMs::new(0),
+            priority: n,
+            label: b"mine".to_vec(),
         };
         desk.reconcile(&[open(1), open(2)], TimeMs::new(1));
         desk.reconcile(&[open(2), open(3)], TimeMs::new(2));
         let ids: Vec<u64> = desk.open().map(|r| r.order.get()).collect();
         assert_eq!(ids, [2, 3]);
+        let kept = desk.order(OrderId::new(3)).expect("open");
+        assert_eq!((kept.qty, kept.label.as_str()), (Qty::new(12), "mine"));
         let gone = desk.order(OrderId::new(1)).expect("remembered");
         assert_eq!(gone.state, OrderState::Cancelled(CancelReason::Recovery));
     }

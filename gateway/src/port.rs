@@ -6,16 +6,14 @@
 use std::sync::Arc;
 
 use lifeboat_engine::types::{ChainId, Digest, Height, Mode, TimeMs};
-use lifeboat_engine::{AgreedRoot, Command, Event};
+use lifeboat_engine::{AgreedRoot, Command, Engine, Event};
 use tokio::sync::broadcast;
-
-use crate::view::View;
 
 /// What the gateway needs of a venue.
 pub trait Venue: Send + Sync + 'static {
     /// Calls `f` once with the state after the latest applied block. Must not block for longer
     /// than one block takes to apply.
-    fn read(&self, f: &mut dyn FnMut(&dyn View));
+    fn read(&self, f: &mut dyn FnMut(&Engine));
 
     /// Hands a command to the validator beside the gateway. `Ok` says that it was queued, not that
     /// it will be ordered: its fate is known from the block that carries it, or from its

@@ -12,7 +12,7 @@ use crate::candles::Candle;
 use crate::decimal::{cash, float, price, qty, rounded};
 use crate::directory::{Directory, Listed};
 use crate::names;
-use crate::orders::{AccountDesk, Entry, Fill, OrderRecord, OrderState};
+use crate::orders::{Fill, OrderRecord, OrderState};
 use crate::tape::{PublicTrade, Stats};
 use crate::view::{Account, Depth, Level, Mark, Position, Underlying};
 
@@ -47,10 +47,10 @@ pub fn instrument(listed: &Listed, underlying: &Underlying) -> Value {
         "option_type": kind,
         "strike": price(terms.strike),
         "expiration_timestamp": terms.expiry.get(),
-        "creation_timestamp": listed.listed_at.get(),
+        "creation_timestamp": listed.instrument.listed_at.get(),
         "is_active": listed.instrument.open,
         "state": state(listed),
-        "settlement_period": settlement_period(listed.listed_at, terms.expiry),
+        "settlement_period": settlement_period(listed.instrument.listed_at, terms.expiry),
         "settlement_currency": "USDC",
         "base_currency": underlying.coin,
         "counter_currency": "USDC",
@@ -369,10 +369,16 @@ pub struct PositionParts<'a> {
     pub mark: Option<Mark>,
     /// The underlying's index.
     pub index: Option<Price>,
-    /// What the gateway knows of its fills.
-    pub entry: Entry,
     /// Names.
     pub directory: &'a Directory,
+}
+
+/// The mean price a position was opened at, in USDC; 0 without a position.
+fn average_price(position: Position) -> f64 {
+    match position.qty.get() {
+        0 => 0.0,
+        held => position.cost.get() as f64 * 1e2 / held as f64,
+    }
 }
 
 /// A position.
@@ -380,8 +386,8 @@ pub fn position(parts: &PositionParts<'_>) -> Value {
     let size = parts.position.qty.get() as f64 * 1e-8;
     let mark = parts.mark.unwrap_or_default();
     let mark_price = mark.price.get() as f64 * 1e-6;
-    let average = parts.entry.average_of(parts.position);
-    let floating = average.map_or(0.0, |average| size * (mark_price - average));
+    let average = average_price(parts.position);
+    let floating = size * (mark_price - average);
     json!({
         "instrument_name": parts.directory.name(parts.position.instrument),
         "kind": "option",
@@ -391,15 +397,15 @@ pub fn position(parts: &PositionParts<'_>) -> Value {
             1.. => "buy",
             _ => "sell",
         },
-        "average_price": rounded(average.unwrap_or(0.0), 6),
-        "average_price_usd": rounded(average.unwrap_or(0.0), 6),
+        "average_price": rounded(average, 6),
+        "average_price_usd": rounded(average, 6),
         "mark_price": price(mark.price),
         "index_price": optional(parts.index),
         "settlement_price": Value::Null,
         "floating_profit_loss": rounded(floating, 6),
         "floating_profit_loss_usd": rounded(floating, 6),
-        "realized_profit_loss": rounded(parts.entry.realised, 6),
-        "total_profit_loss": rounded(floating + parts.entry.realised, 6),
+        "realized_profit_loss": 0.0,
+        "total_profit_loss": rounded(floating, 6),
         "delta": rounded(size * mark.delta, 6),
         "gamma": rounded(size * mark.gamma, 8),
         "vega": rounded(size * mark.vega, 6),
@@ -432,12 +438,8 @@ pub fn account_summary(
 ) -> Value {
     let holds = currency == "USDC";
     let show = |value: Cash| cash(if holds { value } else { Cash::ZERO });
-    let equity = Cash::new(
-        account
-            .cash
-            .get()
-            .saturating_add(account.options_value.get()),
-    );
+    let equity = account.equity;
+    let options_value = Cash::new(equity.get().saturating_sub(account.cash.get()));
     let free = equity.get().saturating_sub(account.initial_margin.get());
     let model = match account.model {
         MarginModel::Portfolio => "segregated_pm",
@@ -458,7 +460,7 @@ pub fn account_summary(
         "maintenance_margin": show(account.maintenance_margin),
         "projected_initial_margin": show(account.initial_margin),
         "projected_maintenance_margin": show(account.maintenance_margin),
-        "options_value": show(account.options_value),
+        "options_value": show(options_value),
         "options_pl": rounded(if holds { unrealised } else { 0.0 }, 6),
         "options_delta": rounded(if holds { total.delta } else { 0.0 }, 6),
         "options_gamma": rounded(if holds { total.gamma } else { 0.0 }, 8),
@@ -485,7 +487,6 @@ pub fn account_summary(
 /// Sums of an account's greeks and unrealised profit over its positions.
 pub fn portfolio(
     account: &Account,
-    desk: Option<&AccountDesk>,
     mut mark_of: impl FnMut(Position) -> Option<Mark>,
 ) -> (Greeks, f64) {
     let mut total = Greeks::default();
@@ -497,10 +498,7 @@ pub fn portfolio(
         total.gamma += size * mark.gamma;
         total.vega += size * mark.vega;
         total.theta += size * mark.theta;
-        let entry = desk.map(|desk| desk.entry(position.instrument));
-        if let Some(average) = entry.and_then(|entry| entry.average_of(position)) {
-            unrealised += size * (mark.price.get() as f64 * 1e-6 - average);
-        }
+        unrealised += size * (mark.price.get() as f64 * 1e-6 - average_price(position));
     }
     (total, unrealised)
 }

@@ -65,11 +65,11 @@ impl Snapshot {
     /// Reads what is needed.
     pub fn take(venue: &dyn Venue, needs: &Needs) -> Self {
         let mut snapshot = Self::default();
-        venue.read(&mut |view| snapshot = Self::of(view, needs));
+        venue.read(&mut |engine| snapshot = Self::of(&View(engine), needs));
         snapshot
     }
 
-    fn of(view: &dyn View, needs: &Needs) -> Self {
+    fn of(view: &View<'_>, needs: &Needs) -> Self {
         let mut snapshot = Self {
             time: view.time(),
             ..Self::default()
@@ -95,7 +95,7 @@ impl Snapshot {
         snapshot
     }
 
-    fn add_account(&mut self, view: &dyn View, id: AccountId, account: Account) {
+    fn add_account(&mut self, view: &View<'_>, id: AccountId, account: Account) {
         for position in &account.positions {
             if let Some(mark) = view.mark(position.instrument) {
                 self.marks.insert(position.instrument, mark);

@@ -3,11 +3,14 @@
 //! **Owns** the one place where the engine's read API is named. Everything else in the gateway sees
 //! only these types.
 
-use lifeboat_engine::command::OptionTerms;
+use lifeboat_engine::command::{MarketMakerProtection, OptionTerms};
+use lifeboat_engine::instrument;
+use lifeboat_engine::ledger::Holding;
 use lifeboat_engine::types::{
-    AccountId, Cash, ClientOrderId, Height, InstrumentId, MarginModel, Mode, OrderId, Price, Qty,
-    Side, TimeMs, UnderlyingId,
+    AccountId, Cash, Height, InstrumentId, MarginModel, Mode, Price, Qty, Side, TimeMs,
+    UnderlyingId,
 };
+use lifeboat_engine::{Engine, OrderView};
 
 /// An underlying and the rules of its options.
 #[derive(Clone, Debug, PartialEq)]
@@ -35,6 +38,8 @@ pub struct Instrument {
     pub terms: OptionTerms,
     /// Whether it can be traded (neither settling nor settled).
     pub open: bool,
+    /// When it was listed.
+    pub listed_at: TimeMs,
 }
 
 /// One price level.
@@ -79,8 +84,8 @@ pub struct Mark {
 pub struct Account {
     /// Settled cash.
     pub cash: Cash,
-    /// Mark-to-market value of its positions.
-    pub options_value: Cash,
+    /// Cash and positions at their marks.
+    pub equity: Cash,
     /// Initial margin required, open orders included.
     pub initial_margin: Cash,
     /// Maintenance margin required.
@@ -89,6 +94,8 @@ pub struct Account {
     pub model: MarginModel,
     /// Its positions, signed.
     pub positions: Vec<Position>,
+    /// Its market-maker protection.
+    pub protections: Vec<MarketMakerProtection>,
 }
 
 /// A holding in one instrument.
@@ -98,49 +105,144 @@ pub struct Position {
     pub instrument: InstrumentId,
     /// How much; negative is short.
     pub qty: Qty,
-}
-
-/// A resting order as the engine has it.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct OpenOrder {
-    /// Its id.
-    pub order: OrderId,
-    /// The client's id, or 0.
-    pub client_id: ClientOrderId,
-    /// Where.
-    pub instrument: InstrumentId,
-    /// Which side.
-    pub side: Side,
-    /// At which price.
-    pub price: Price,
-    /// What is left of it.
-    pub open_qty: Qty,
-    /// Whether it is a side of a quote.
-    pub quote: bool,
+    /// Net premium paid for it (received is negative).
+    pub cost: Cash,
 }
 
 /// The venue's state as the gateway reads it.
-pub trait View {
+#[derive(Clone, Copy)]
+pub struct View<'a>(pub &'a Engine);
+
+impl View<'_> {
     /// The latest applied height.
-    fn height(&self) -> Height;
+    pub fn height(&self) -> Height {
+        self.0.height()
+    }
+
     /// Its time.
-    fn time(&self) -> TimeMs;
+    pub fn time(&self) -> TimeMs {
+        self.0.time()
+    }
+
     /// The mode.
-    fn mode(&self) -> Mode;
+    pub fn mode(&self) -> Mode {
+        self.0.mode().mode
+    }
+
+    /// Number of the latest event.
+    pub fn event(&self) -> u64 {
+        self.0.events_emitted()
+    }
+
     /// The configured underlyings.
-    fn underlyings(&self) -> Vec<Underlying>;
-    /// Every instrument that has not settled, in listing order.
-    fn instruments(&self) -> Vec<Instrument>;
+    pub fn underlyings(&self) -> Vec<Underlying> {
+        let parameters = self.0.parameters();
+        let fees = parameters.fees;
+        let one = |(at, underlying): (usize, &lifeboat_engine::params::UnderlyingParameters)| {
+            let id = u8::try_from(at).ok()?;
+            Some(Underlying {
+                id: UnderlyingId::new(id),
+                coin: underlying.symbol.clone(),
+                tick: underlying.tick,
+                lot: underlying.lot,
+                maker_fee: f64::from(fees.maker_ppm) * 1e-6,
+                taker_fee: f64::from(fees.taker_ppm) * 1e-6,
+            })
+        };
+        let all = parameters.underlyings.iter().enumerate();
+        all.filter_map(one).collect()
+    }
+
+    /// Every instrument in listing order, settled ones included.
+    pub fn instruments(&self) -> Vec<Instrument> {
+        let all = self.0.instruments().iter();
+        all.map(|instrument| Instrument {
+            id: instrument.id,
+            terms: instrument.terms,
+            open: instrument.is_listed(),
+            listed_at: instrument.listed_at,
+        })
+        .collect()
+    }
+
+    fn instrument(&self, id: InstrumentId) -> Option<&instrument::Instrument> {
+        self.0.instruments().get(id)
+    }
+
     /// At most `levels` a side.
-    fn depth(&self, instrument: InstrumentId, levels: usize) -> Depth;
+    pub fn depth(&self, instrument: InstrumentId, levels: usize) -> Depth {
+        if levels == 0 {
+            return Depth::default();
+        }
+        let side = |side: Side| {
+            let levels = self.0.depth(instrument, side, levels).into_iter();
+            let plain = levels.map(|level| Level {
+                price: level.price,
+                qty: level.qty,
+            });
+            plain.collect()
+        };
+        Depth {
+            bids: side(Side::Buy),
+            asks: side(Side::Sell),
+        }
+    }
+
     /// The mark, when there is one.
-    fn mark(&self, instrument: InstrumentId) -> Option<Mark>;
+    pub fn mark(&self, instrument: InstrumentId) -> Option<Mark> {
+        let mark = self.instrument(instrument)?.mark?;
+        Some(Mark {
+            price: mark.price,
+            iv: f64::from(mark.volatility_ppm) * 1e-6,
+            forward: mark.forward,
+            delta: mark.delta_ppb as f64 * 1e-9,
+            gamma: mark.gamma_e12 as f64 * 1e-12,
+            vega: mark.vega.get() as f64 * 1e-6,
+            theta: mark.theta.get() as f64 * 1e-6,
+        })
+    }
+
     /// The index, when there is one.
-    fn index(&self, underlying: UnderlyingId) -> Option<Price>;
+    pub fn index(&self, underlying: UnderlyingId) -> Option<Price> {
+        self.0.index_price(underlying)
+    }
+
     /// Sum of long positions.
-    fn open_interest(&self, instrument: InstrumentId) -> Qty;
+    pub fn open_interest(&self, instrument: InstrumentId) -> Qty {
+        self.instrument(instrument).map_or(Qty::ZERO, |found| {
+            let lots = i64::try_from(found.open_interest).unwrap_or(i64::MAX);
+            Qty::new(lots.saturating_mul(found.lot.get()))
+        })
+    }
+
     /// An account's money and margin.
-    fn account(&self, account: AccountId) -> Option<Account>;
+    pub fn account(&self, id: AccountId) -> Option<Account> {
+        let account = self.0.account(id)?;
+        // Without a mark for something it holds, what is known is its cash.
+        let margin = self.0.margin_summary(id);
+        let held = account.holdings.iter().filter(|held| held.position != 0);
+        Some(Account {
+            cash: account.cash,
+            equity: margin.map_or(account.cash, |margin| margin.equity),
+            initial_margin: margin.unwrap_or_default().initial,
+            maintenance_margin: margin.unwrap_or_default().maintenance,
+            model: account.model,
+            positions: held.filter_map(|held| self.position(held)).collect(),
+            protections: account.protection.iter().map(|p| p.limits).collect(),
+        })
+    }
+
+    fn position(&self, held: &Holding) -> Option<Position> {
+        let lot = self.instrument(held.instrument)?.lot;
+        Some(Position {
+            instrument: held.instrument,
+            qty: Qty::new(held.position.saturating_mul(lot.get())),
+            cost: held.cost,
+        })
+    }
+
     /// An account's resting orders and quotes.
-    fn orders(&self, account: AccountId) -> Vec<OpenOrder>;
+    pub fn orders(&self, account: AccountId) -> Vec<OrderView> {
+        self.0.open_orders(account)
+    }
 }

@@ -1,6 +1,6 @@
 //! The account: money, margin, positions, protection.
 
-use lifeboat_engine::types::{AccountId, InstrumentId};
+use lifeboat_engine::types::{AccountId, Cash, InstrumentId, Qty};
 use serde_json::{Value, json};
 
 use super::Call;
@@ -10,7 +10,6 @@ use crate::directory::is_settlement;
 use crate::error::RpcError;
 use crate::hub::Scene;
 use crate::names;
-use crate::orders::Entry;
 use crate::render::{self, PositionParts};
 use crate::snapshot::Needs;
 use crate::view::Position;
@@ -141,30 +140,28 @@ fn flat(scene: &Scene<'_>, id: InstrumentId) -> Value {
     render::position(&PositionParts {
         position: Position {
             instrument: id,
-            qty: lifeboat_engine::types::Qty::ZERO,
+            qty: Qty::ZERO,
+            cost: Cash::ZERO,
         },
         mark: scene.snapshot.mark(id),
         index: scene.index(id),
-        entry: Entry::default(),
         directory: &scene.memory.directory,
     })
 }
 
 fn protection(call: &Call) -> Result<Value, RpcError> {
-    let account = account(call)?;
     let only = call.params.text("index_name")?;
-    let state = call.gateway.state();
-    let directory = &state.memory.directory;
-    let desk = state.memory.desks.get(account);
-    let set = desk.into_iter().flat_map(|desk| desk.protections.values());
-    Ok(set
-        .filter_map(|protection| {
+    with_account(call, |scene, account| {
+        let directory = &scene.memory.directory;
+        let set = scene.snapshot.accounts.get(&account)?.protections.iter();
+        let shown = set.filter_map(|protection| {
             let underlying = directory.underlying(protection.underlying)?;
             let index = names::index_name(&underlying.coin);
             let wanted = only.is_none_or(|only| only == "all" || only == index);
             wanted.then(|| super::trading::protection_json(&index, protection))
-        })
-        .collect())
+        });
+        Some(shown.collect())
+    })
 }
 
 fn deposits(call: &Call) -> Result<Value, RpcError> {

@@ -28,6 +28,7 @@ use crate::execute::{Done, is_reject};
 use crate::outcome::Effects;
 use crate::params::{Params, missing};
 use crate::render;
+use crate::snapshot::Needs;
 
 /// Answers a private method that trades; `None` when there is no such method.
 pub async fn answer(call: &Call, name: &str) -> Option<Result<Value, RpcError>> {
@@ -508,6 +509,7 @@ fn quotes_of(call: &Call) -> Result<MassQuote, RpcError> {
     if underlyings.len() > 1 {
         return Err(RpcError::param("quotes", "must all be on one underlying"));
     }
+    entries.sort_by_key(|entry| entry.instrument);
     let recovery = recovery(&call.params, RecoveryPolicy::Cancel)?;
     Ok(MassQuote { entries, recovery })
 }
@@ -619,11 +621,14 @@ async fn apply_protection(call: &Call, protection: MarketMakerProtection) -> Res
 async fn reset_protection(call: &Call) -> Result<Value, RpcError> {
     let (underlying, _) = underlying_of_index(call)?;
     let account = call.login()?.key.account();
-    let set = {
-        let state = call.gateway.state();
-        let desk = state.memory.desks.get(account);
-        desk.and_then(|desk| desk.protections.get(&underlying).copied())
-    };
+    let mut needs = Needs::default();
+    needs.accounts.insert(account);
+    let snapshot = call.gateway.read(&needs);
+    let held = snapshot.accounts.get(&account);
+    let mut protections = held.into_iter().flat_map(|account| &account.protections);
+    let set = protections
+        .find(|set| set.underlying == underlying)
+        .copied();
     let unset = || RpcError::new(11_029, "invalid_arguments").because("no protection is set");
     apply_protection(call, set.ok_or_else(unset)?).await?;
     Ok("ok".into())
