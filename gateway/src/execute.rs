@@ -77,7 +77,9 @@ impl Gateway {
                 .clock
                 .time
                 .plus_ms(self.config.command_valid_ms);
-            not_after.map_or(latest, |limit| limit.min(latest))
+            // 0 would mean "never" to the engine.
+            let first = TimeMs::new(1);
+            not_after.map_or(latest, |limit| limit.clamp(first, latest.max(first)))
         };
         let signed = self.signers.sign(&login.key, action, valid_until);
         let (ticket, command) = signed.ok_or(unsigned)?;

@@ -190,15 +190,17 @@ impl View<'_> {
 
     /// The mark, when there is one.
     pub fn mark(&self, instrument: InstrumentId) -> Option<Mark> {
-        let mark = self.instrument(instrument)?.mark?;
+        let found = self.instrument(instrument)?;
+        let mark = found.mark?;
+        let terms = &found.terms;
         Some(Mark {
             price: mark.price,
             iv: f64::from(mark.volatility_ppm) * 1e-6,
-            forward: mark.forward,
+            forward: self.0.forward(terms.underlying, terms.expiry)?,
             delta: mark.delta_ppb as f64 * 1e-9,
             gamma: mark.gamma_e12 as f64 * 1e-12,
-            vega: mark.vega.get() as f64 * 1e-6,
-            theta: mark.theta.get() as f64 * 1e-6,
+            vega: mark.vega_e6 as f64 * 1e-6,
+            theta: mark.theta_e6 as f64 * 1e-6,
         })
     }
 

@@ -32,7 +32,7 @@ use crate::server::{Socket, coded, stopped, too_long};
 
 type Stream = WebSocketStream<TokioIo<Upgraded>>;
 /// How long a closing frame may take to be written.
-const CLOSE_WAIT: Duration = Duration::from_secs(1);
+const CLOSE_WAIT: Duration = Duration::from_secs(5);
 
 /// Answers an upgrade request and serves the WebSocket that follows.
 pub fn upgrade(socket: Arc<Socket>, request: Request<Incoming>) -> Response<Full<Bytes>> {
@@ -134,14 +134,14 @@ async fn read(
 ) {
     let config = &socket.gateway.config;
     let mut stopping = socket.stopping.clone();
-    let mut pulse = Pulse::new(config.idle_timeout);
+    let mut pulse = Pulse::new(config.idle_timeout, Instant::now());
     let mut tick = tokio::time::interval(Duration::from_secs(1).min(config.idle_timeout / 4));
     let mut running = FuturesUnordered::new();
     let mut writing = true;
     loop {
         tokio::select! {
             message = stream.next(), if running.len() < config.requests_open_max => {
-                pulse.heard();
+                pulse.heard_at = Instant::now();
                 match message {
                     Some(Ok(Message::Text(text))) => {
                         let answer = Box::pin(answer(socket.clone(), connection.clone(), text.as_bytes().to_vec()));
@@ -162,7 +162,7 @@ async fn read(
                 }
             }
             Some(()) = running.next(), if !running.is_empty() => {}
-            _ = tick.tick() => if !pulse.beat(connection) { break },
+            _ = tick.tick() => if !pulse.beat(connection, Instant::now()) { break },
             _ = &mut writer => { writing = false; break }
             () = stopped(&mut stopping) => break connection.outbox().close(Closing::Shutdown),
         }
@@ -207,8 +207,7 @@ struct Pulse {
 }
 
 impl Pulse {
-    fn new(idle: Duration) -> Self {
-        let now = Instant::now();
+    fn new(idle: Duration, now: Instant) -> Self {
         Self {
             idle,
             heard_at: now,
@@ -216,13 +215,9 @@ impl Pulse {
         }
     }
 
-    fn heard(&mut self) {
-        self.heard_at = Instant::now();
-    }
-
     /// Looks at the clock; false when the line has been silent for too long.
-    fn beat(&mut self, connection: &Connection) -> bool {
-        let silent = self.heard_at.elapsed();
+    fn beat(&mut self, connection: &Connection, now: Instant) -> bool {
+        let silent = now.saturating_duration_since(self.heard_at);
         if silent > self.idle * 2 + Duration::from_secs(1) {
             return false;
         }
@@ -233,8 +228,8 @@ impl Pulse {
         if silent > every * 2 {
             return false;
         }
-        if self.beat_at.elapsed() >= every {
-            self.beat_at = Instant::now();
+        if now.saturating_duration_since(self.beat_at) >= every {
+            self.beat_at = now;
             let kind = if silent >= every {
                 "test_request"
             } else {
@@ -289,5 +284,41 @@ async fn answer(socket: Arc<Socket>, connection: Arc<Connection>, text: Vec<u8>)
             connection.unsettled(&error);
             failed(&call.id, &error);
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[tokio::test]
+    async fn heartbeats_come_and_silence_ends_the_line() {
+        let start = Instant::now();
+        let at = |seconds: u64| start + Duration::from_secs(seconds);
+        let (sender, mut outgoing) = outbox(10_000);
+        let connection = Connection::new(1, sender);
+        let mut pulse = Pulse::new(Duration::from_secs(60), start);
+        assert!(pulse.beat(&connection, at(30)));
+        assert!(outgoing.waiting().is_none());
+        connection.set_heartbeat(Some(10));
+        pulse.heard_at = at(35);
+        assert!(pulse.beat(&connection, at(40)));
+        assert!(
+            outgoing
+                .waiting()
+                .is_some_and(|beat| beat.contains("\"heartbeat\"}"))
+        );
+        assert!(pulse.beat(&connection, at(45)));
+        assert!(outgoing.waiting().is_none());
+        assert!(pulse.beat(&connection, at(50)));
+        assert!(
+            outgoing
+                .waiting()
+                .is_some_and(|beat| beat.contains("test_request"))
+        );
+        assert!(!pulse.beat(&connection, at(56)));
+        connection.set_heartbeat(None);
+        assert!(pulse.beat(&connection, at(56)));
+        assert!(!pulse.beat(&connection, at(200)));
     }
 }

@@ -185,6 +185,21 @@ impl TestVenue {
     }
 
     pub fn step_at(&self, time: u64) {
+        let applied = self.apply(time);
+        // Nobody may be listening yet.
+        let _ = self.blocks.send(Arc::new(applied));
+    }
+
+    /// Applies so many blocks before it tells of any.
+    pub fn burst(&self, blocks: u64) {
+        let time = self.time.load(Ordering::SeqCst);
+        let applied: Vec<AppliedBlock> = (1..=blocks).map(|n| self.apply(time + n)).collect();
+        for block in applied {
+            let _ = self.blocks.send(Arc::new(block));
+        }
+    }
+
+    fn apply(&self, time: u64) -> AppliedBlock {
         self.time.store(time, Ordering::SeqCst);
         let commands = std::mem::take(&mut *self.queue.lock().unwrap());
         let mut engine = self.engine.lock().unwrap();
@@ -200,7 +215,7 @@ impl TestVenue {
         let mut events: Vec<Event> = Vec::new();
         let applied = engine.apply(&block, &mut events).unwrap();
         assert_eq!(engine.ledger().audit(), 0, "I1");
-        let applied = AppliedBlock {
+        AppliedBlock {
             height: applied.height,
             time: applied.time,
             root: applied.state_root,
@@ -208,9 +223,7 @@ impl TestVenue {
             first_event: applied.first_event,
             commands,
             events,
-        };
-        // Nobody may be listening yet.
-        let _ = self.blocks.send(Arc::new(applied));
+        }
     }
 
     fn nonce(&self) -> Nonce {
