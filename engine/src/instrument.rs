@@ -58,6 +58,12 @@ impl Instrument {
         i64::try_from(cash).ok().map(Cash::new)
     }
 
+    /// Cash for one lot at a price; saturates, which no price within `PRICE_TICKS_MAX` does.
+    #[inline]
+    pub const fn ticks_value(&self, price: PriceTicks) -> i64 {
+        self.tick_value.get().saturating_mul(price.get() as i64)
+    }
+
     /// `price` times a signed number of lots, rounded as asked; for marks and settlement, whose
     /// prices are not whole ticks.
     pub fn value(&self, price: Price, lots: i64, rounding: Rounding) -> Option<Cash> {

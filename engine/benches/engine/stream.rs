@@ -1,7 +1,8 @@
 //! The matching workload through the whole engine: nonces, portfolio margin on every order, fees,
 //! ledger, events.
 //!
-//! Each book is one option; 900 accounts make, 100 others take, so nobody meets an own order. Adds
+//! Each book is one option, all near the money, because the stream's prices are much the same in all
+//! books; before the timed part a few ticks bring the marks to the books' prices. 900 accounts make, 100 others take, so nobody meets an own order. Adds
 //! and takes are limit orders, replaces are amendments that lose their place. The engine's fills,
 //! volume and live orders must be the stream's own.
 
@@ -19,6 +20,7 @@ const COMMANDS_PER_BLOCK: usize = 1_000;
 const BLOCK_MS: u64 = 50;
 const MAKERS: u32 = 900;
 const ACCOUNTS: u32 = 1_000;
+const TICKS_BEFORE: u32 = 20;
 const RUNS: usize = 5;
 const RUNS_OF_SINGLES: usize = 3;
 
@@ -178,7 +180,7 @@ struct Run {
 
 impl Run {
     fn open(stream: &Stream) -> Self {
-        let mut venue = Venue::open(ACCOUNTS, 1_000_000_000, stream.books);
+        let mut venue = Venue::open(ACCOUNTS, 1_000_000_000, stream.books, 1);
         venue.events.reserve(16 * COMMANDS_PER_BLOCK);
         Self {
             venue,
@@ -196,6 +198,7 @@ impl Run {
             run.count(0);
             run.venue.engine.root_stage();
         }
+        (0..TICKS_BEFORE).for_each(|_| run.venue.begin(1_000));
         run
     }
 

@@ -61,8 +61,8 @@ fn parameters() -> Parameters {
 
 impl Venue {
     /// A venue with accounts 1 to `accounts`, `cash` USDC each, and `options` options: ten expiries,
-    /// strikes 1 000 USDC apart around the index, calls and puts.
-    pub fn open(accounts: u32, cash: i64, options: u32) -> Self {
+    /// strikes `step` USDC apart around the index, calls and puts.
+    pub fn open(accounts: u32, cash: i64, options: u32, step: i64) -> Self {
         let account = |id: u32| {
             let mut owner = [0; 20];
             owner[..4].copy_from_slice(&id.to_le_bytes());
@@ -86,17 +86,17 @@ impl Venue {
             nonce: 0,
             events: Vec::new(),
         };
-        venue.list(options);
+        venue.list(options, step);
         venue.observe();
         venue
     }
 
-    fn list(&mut self, options: u32) {
+    fn list(&mut self, options: u32, step: i64) {
         self.begin(1);
         let expiries = EXPIRIES.min(options);
         for at in 0..options {
             let place = i64::from(at / expiries);
-            let strike = INDEX + (place / 2 - i64::from(options / expiries / 4)) * 1_000 * TICK;
+            let strike = INDEX + (place / 2 - i64::from(options / expiries / 4)) * step * TICK;
             let terms = OptionTerms {
                 underlying: UNDERLYING,
                 expiry: TimeMs::new(START + DAY_MS * (30 + 7 * u64::from(at % expiries))),

@@ -6,12 +6,12 @@
 use alloc::vec::Vec;
 
 use super::Engine;
+use super::drags::Drags;
 use super::fills::FeeRow;
 use super::place::Ticket;
-use crate::book::{Books, Resting};
-use crate::instrument::{Instrument, Instruments};
+use crate::book::Resting;
+use crate::instrument::Instrument;
 use crate::ledger::{self, Account};
-use crate::orders::OrderTable;
 use crate::params::Parameters;
 use crate::reject::Reject;
 use crate::risk::{
@@ -27,6 +27,7 @@ use crate::types::{
 pub(super) struct MarginEngine {
     book: RiskBook,
     fees: Vec<FeeRow>,
+    drags: Drags,
     ticked: bool,
 }
 
@@ -44,6 +45,7 @@ impl MarginEngine {
         Ok(Self {
             book,
             fees: Vec::new(),
+            drags: Drags::default(),
             ticked: false,
         })
     }
@@ -115,6 +117,30 @@ impl Engine {
         if self.margin.book.tick(&state, &vols).is_ok() {
             self.margin.ticked = true;
         }
+        self.sum_drags(underlying);
+    }
+
+    /// Sums the drags of an underlying's open orders at its new marks. Only orders priced through
+    /// the mark have one, so each side is read from its best price up to the mark.
+    fn sum_drags(&mut self, underlying: UnderlyingId) {
+        self.margin.drags.clear(underlying);
+        let books = self.instruments.expiries(underlying);
+        for id in books.flat_map(|(_, ids)| ids) {
+            let Some(instrument) = self.instruments.get(*id) else {
+                continue;
+            };
+            let mark = self.margin.fee_row(*id).mark_per_lot;
+            for side in Side::ALL {
+                for order in self.books.orders(*id, *side) {
+                    let price = instrument.ticks_value(order.price);
+                    let lost = drag(mark, price, *side, i64::from(order.lots.get()));
+                    if lost == 0 {
+                        break;
+                    }
+                    self.margin.drags.add(underlying, order.owner, lost);
+                }
+            }
+        }
     }
 
     fn underlying_state(&self, underlying: UnderlyingId) -> Option<UnderlyingState> {
@@ -180,7 +206,14 @@ impl Engine {
 
     /// Open lots of an account came or went, after the fact. All of them rest at `price`.
     pub(super) fn margin_open_changed(&mut self, order: &OpenLots, change: i64) {
-        let drag = self.drag(order.instrument, order.side, order.price, change);
+        let Some(instrument) = self.instruments.get(order.instrument) else {
+            return;
+        };
+        let mark = self.margin.fee_row(order.instrument).mark_per_lot;
+        let price = instrument.ticks_value(order.price);
+        let drag = drag(mark, price, order.side, change);
+        let underlying = instrument.terms.underlying;
+        self.margin.drags.add(underlying, order.account, drag);
         let change = OpenChange {
             instrument: order.instrument,
             side: order.side,
@@ -209,21 +242,6 @@ impl Engine {
     /// Forgets what is remembered of an account whose holdings changed in another way.
     pub(super) fn margin_forget(&mut self, account: AccountId) {
         self.margin.book.forget(account);
-    }
-
-    /// What `lots` (signed: positive when they come) at a price lose against the mark; at most zero
-    /// for lots that come.
-    fn drag(&self, instrument: InstrumentId, side: Side, price: PriceTicks, lots: i64) -> i64 {
-        let Some(tick_value) = self.instruments.get(instrument).map(|i| i.tick_value.get()) else {
-            return 0;
-        };
-        let mark = self.margin.fee_row(instrument).mark_per_lot;
-        drag(
-            mark,
-            tick_value.saturating_mul(i64::from(price.get())),
-            side,
-            lots,
-        )
     }
 
     pub(super) fn check_initial_margin(&mut self, ticket: &Ticket) -> Result<(), Reject> {
@@ -257,14 +275,7 @@ impl Engine {
             cash: account.cash,
             model: account.model,
         };
-        let holdings = HoldingsAtMark {
-            instruments: &self.instruments,
-            rows: &self.margin.fees,
-            orders: &self.orders,
-            books: &self.books,
-            account,
-            next: 0,
-        };
+        let holdings = HoldingsAtMark::new(account, self.margin.drags.of(ticket.account));
         self.margin
             .book
             .check_order(&check, holdings, &order)
@@ -293,14 +304,7 @@ impl Engine {
         let Some(account) = self.ledger.account(id) else {
             return;
         };
-        let holdings = HoldingsAtMark {
-            instruments: &self.instruments,
-            rows: &self.margin.fees,
-            orders: &self.orders,
-            books: &self.books,
-            account,
-            next: 0,
-        };
+        let holdings = HoldingsAtMark::new(account, self.margin.drags.of(id));
         self.margin.book.remember(id, holdings);
     }
 
@@ -333,14 +337,7 @@ impl Engine {
     pub(super) fn margin_with_orders(&self, id: AccountId) -> Option<(Margin, Cash)> {
         let account = self.ledger.account(id)?;
         let mut book = self.margin.book.without_cache();
-        let holdings = HoldingsAtMark {
-            instruments: &self.instruments,
-            rows: &self.margin.fees,
-            orders: &self.orders,
-            books: &self.books,
-            account,
-            next: 0,
-        };
+        let holdings = HoldingsAtMark::new(account, self.margin.drags.of(id));
         let margin = book.margin(holdings.clone(), account.cash, account.model);
         let check = AccountCheck {
             account: id,
@@ -402,7 +399,8 @@ impl OpenLots {
     }
 }
 
-/// min(0, ±(mark − price)) · lots, all of one lot.
+/// What `lots` (signed: positive when they come) at a price lose against the mark, both of one lot:
+/// min(0, ±(mark − price)) · lots.
 fn drag(mark_per_lot: i64, price_per_lot: i64, side: Side, lots: i64) -> i64 {
     let gain = mark_per_lot
         .saturating_sub(price_per_lot)
@@ -419,46 +417,33 @@ const fn refused(error: RiskError) -> Reject {
     }
 }
 
-/// An account's holdings as the margin models read them. The drag of all its open orders is worked
-/// out once, when the first is read, and reported with it: only their sum counts.
+/// An account's holdings as the margin models read them. The drag of all its open orders is reported
+/// with the first: only their sum counts.
 #[derive(Clone)]
 struct HoldingsAtMark<'a> {
-    instruments: &'a Instruments,
-    rows: &'a [FeeRow],
-    orders: &'a OrderTable,
-    books: &'a Books,
-    account: &'a Account,
-    next: usize,
+    holdings: core::slice::Iter<'a, ledger::Holding>,
+    drag: Cash,
+}
+
+impl<'a> HoldingsAtMark<'a> {
+    fn new(account: &'a Account, drag: Cash) -> Self {
+        Self {
+            holdings: account.holdings.iter(),
+            drag,
+        }
+    }
 }
 
 impl Iterator for HoldingsAtMark<'_> {
     type Item = Holding;
 
+    #[inline]
     fn next(&mut self) -> Option<Holding> {
-        let mut holding = risk_holding(self.account.holdings.get(self.next)?);
-        if self.next == 0 {
-            holding.open_drag = Cash::new(self.total_drag());
-        }
-        self.next = self.next.saturating_add(1);
-        Some(holding)
-    }
-}
-
-impl HoldingsAtMark<'_> {
-    fn total_drag(&self) -> i64 {
-        let slots = self.orders.of_account(self.account);
-        slots
-            .filter_map(|slot| self.books.in_slot(slot))
-            .fold(0i64, |sum, order| {
-                let at = usize::try_from(order.book.get()).unwrap_or(usize::MAX);
-                let mark = self.rows.get(at).map_or(0, |row| row.mark_per_lot);
-                let tick_value = self
-                    .instruments
-                    .get(order.book)
-                    .map_or(0, |i| i.tick_value.get());
-                let price = tick_value.saturating_mul(i64::from(order.price.get()));
-                sum.saturating_add(drag(mark, price, order.side, i64::from(order.lots.get())))
-            })
+        let holding = risk_holding(self.holdings.next()?);
+        Some(Holding {
+            open_drag: core::mem::take(&mut self.drag),
+            ..holding
+        })
     }
 }
 

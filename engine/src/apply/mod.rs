@@ -9,6 +9,7 @@
 mod amend;
 mod attest;
 mod cancel;
+mod drags;
 mod expiry;
 mod fills;
 mod genesis;
