@@ -3,6 +3,7 @@
 pub mod log_audit;
 pub mod market;
 pub mod rehearsal;
+pub mod sim;
 pub mod twin;
 
 pub mod live;

@@ -61,6 +61,15 @@ pub struct NodeHandle {
     pub(crate) machine: Arc<RwLock<Box<dyn Machine>>>,
 }
 
+impl std::fmt::Debug for NodeHandle {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        let frontier = self.shared.frontier();
+        f.debug_struct("NodeHandle")
+            .field("height", &frontier.height)
+            .finish_non_exhaustive()
+    }
+}
+
 impl NodeHandle {
     /// Submits a command and waits for its answer.
     pub async fn submit(&self, command: Command) -> Answer {

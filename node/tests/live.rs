@@ -1,0 +1,262 @@
+//! Four validators on real sockets, threads and disks, with the real engine.
+
+use std::collections::BTreeMap;
+use std::net::{IpAddr, Ipv4Addr, SocketAddr};
+use std::path::{Path, PathBuf};
+use std::time::{Duration, Instant, SystemTime};
+
+use ed25519_zebra::{SigningKey, VerificationKeyBytes};
+use lifeboat_engine::command::{Action, CancelScope, UserCommand, UserPayload, UserSignature};
+use lifeboat_engine::types::{
+    AccountId, Address, Cash, ChainId, MarginModel, Nonce, PublicKey, TimeMs,
+};
+use lifeboat_engine::{Command, Genesis, GenesisAccount, Parameters, Reject};
+use lifeboat_node::config::{InitPlan, NodeConfig, init};
+use lifeboat_node::ingress::{BlockingClient, Reply, Request};
+use lifeboat_node::node::Tuning;
+use lifeboat_node::outcome::Verdict;
+use lifeboat_node::service::Service;
+use lifeboat_node::shared::{Stop, millis};
+use lifeboat_node::verify::verify_folder;
+
+const CHAIN: ChainId = ChainId([3; 32]);
+const PATIENCE: Duration = Duration::from_secs(20);
+
+fn session() -> SigningKey {
+    SigningKey::from([42; 32])
+}
+
+fn session_key() -> PublicKey {
+    PublicKey(VerificationKeyBytes::from(&session()).into())
+}
+
+/// The first account after the insurance fund.
+fn command(nonce: u64, chain: &ChainId) -> Command {
+    let payload = UserPayload {
+        account: AccountId::new(1),
+        nonce: Nonce::new(nonce),
+        valid_until: TimeMs::new(0),
+        action: Action::CancelAll(CancelScope::Account),
+    };
+    let signature = session().sign(&payload.session_message(chain)).to_bytes();
+    let key = session_key();
+    Command::User(UserCommand {
+        payload,
+        signature: UserSignature::Session { key, signature },
+    })
+}
+
+fn genesis() -> Genesis {
+    Genesis {
+        chain: CHAIN,
+        time: millis(SystemTime::now()),
+        validators: Vec::new(),
+        parameters: Parameters::default(),
+        accounts: vec![GenesisAccount {
+            owner: Address([1; 20]),
+            cash: Cash::new(1_000_000_000_000),
+            model: MarginModel::Portfolio,
+            sessions: vec![(session_key(), TimeMs::new(u64::MAX))],
+        }],
+    }
+}
+
+/// Ports that no other test of this run takes, under the range of outgoing connections.
+fn plan(slot: u16) -> InitPlan {
+    let base = 12_000 + (std::process::id() as u16 % 900) * 20 + slot * 10;
+    InitPlan {
+        validators: 4,
+        host: IpAddr::V4(Ipv4Addr::LOCALHOST),
+        peer_port: base,
+        ingress_port: base + 5,
+        seed: [slot as u8 + 1; 32],
+        tuning: Tuning::default(),
+    }
+}
+
+fn ingress(plan: &InitPlan, node: usize) -> SocketAddr {
+    SocketAddr::new(plan.host, plan.ingress_port + node as u16)
+}
+
+fn spawn(folder: &Path) -> Service {
+    let config = NodeConfig::load(&folder.join("node.toml")).expect("init wrote it");
+    Service::spawn(config).expect("the node starts")
+}
+
+fn wait_until(what: &str, mut holds: impl FnMut() -> bool) {
+    let deadline = Instant::now() + PATIENCE;
+    while !holds() {
+        assert!(Instant::now() < deadline, "waited too long: {what}");
+        std::thread::park_timeout(Duration::from_millis(5));
+    }
+}
+
+fn is_ready(service: &Service) -> bool {
+    service.handle().status(millis(SystemTime::now())).ready
+}
+
+/// Submits commands one by one at a steady pace and returns the latencies in milliseconds, sorted.
+fn load(address: SocketAddr, nonces: std::ops::Range<u64>, every: Duration) -> Vec<u64> {
+    let mut client = BlockingClient::connect(address, PATIENCE).expect("the node listens");
+    let mut sent = BTreeMap::new();
+    let mut latencies = Vec::new();
+    let started = Instant::now();
+    for (place, nonce) in (0u32..).zip(nonces) {
+        let due = started + every * place;
+        std::thread::sleep(due.saturating_duration_since(Instant::now()));
+        let command = command(nonce, &CHAIN);
+        client.queue(&Request::Submit { id: nonce, command });
+        client.flush().expect("the connection holds");
+        sent.insert(nonce, Instant::now());
+        if sent.len() >= 64 {
+            receive(&mut client, &mut sent, &mut latencies);
+        }
+    }
+    while !sent.is_empty() {
+        receive(&mut client, &mut sent, &mut latencies);
+    }
+    latencies.sort_unstable();
+    latencies
+}
+
+fn receive(
+    client: &mut BlockingClient,
+    sent: &mut BTreeMap<u64, Instant>,
+    latencies: &mut Vec<u64>,
+) {
+    match client.receive().expect("an answer comes") {
+        Reply::Outcome { id, outcome } => {
+            assert_eq!(outcome.verdict, Verdict::Applied, "command {id}");
+            let sent = sent.remove(&id).expect("one answer each");
+            latencies.push(sent.elapsed().as_millis() as u64);
+        }
+        other => panic!("unexpected {other:?}"),
+    }
+}
+
+fn at(latencies: &[u64], part: f64) -> u64 {
+    latencies[((latencies.len() - 1) as f64 * part) as usize]
+}
+
+fn start_all(slot: u16) -> (tempfile::TempDir, InitPlan, Vec<PathBuf>, Vec<Service>) {
+    let root = tempfile::tempdir().expect("a temporary folder");
+    let plan = plan(slot);
+    let folders = init(root.path(), &plan, genesis()).expect("init writes");
+    let services: Vec<Service> = folders.iter().map(|folder| spawn(folder)).collect();
+    wait_until("four nodes are ready", || services.iter().all(is_ready));
+    (root, plan, folders, services)
+}
+
+fn stop_all(services: Vec<Service>) {
+    services.iter().for_each(Service::shutdown);
+    for service in services {
+        assert_eq!(service.join(), Stop::Requested);
+    }
+}
+
+#[test]
+fn a_venue_answers_survives_a_stop_and_replays() {
+    let (_root, plan, folders, mut services) = start_all(0);
+    let latencies = load(ingress(&plan, 0), 1..301, Duration::from_millis(5));
+    println!(
+        "calm: median {} ms, p99 {} ms",
+        at(&latencies, 0.5),
+        at(&latencies, 0.99)
+    );
+
+    let gone = services.remove(2);
+    gone.shutdown();
+    assert_eq!(gone.join(), Stop::Requested);
+    let latencies = load(ingress(&plan, 1), 301..401, Duration::from_millis(5));
+    println!(
+        "one of four gone: median {} ms, worst {} ms",
+        at(&latencies, 0.5),
+        at(&latencies, 1.0)
+    );
+
+    services.insert(2, spawn(&folders[2]));
+    wait_until("the stopped node is ready again", || is_ready(&services[2]));
+    load(ingress(&plan, 2), 401..421, Duration::from_millis(5));
+    stop_all(services);
+    for folder in &folders {
+        let verified = verify_folder(folder, |_, _| {}).expect("the log replays");
+        assert!(
+            verified.commands >= 400 && verified.roots_compared > 0,
+            "{verified:?}"
+        );
+        assert!(
+            verified.certified.is_some() && verified.torn.is_none(),
+            "{verified:?}"
+        );
+    }
+}
+
+#[test]
+fn bad_input_is_answered_and_others_go_on() {
+    let (_root, plan, _folders, services) = start_all(1);
+    let address = ingress(&plan, 3);
+    let mut client = BlockingClient::connect(address, PATIENCE).expect("the node listens");
+    // Signed for another venue.
+    let foreign = command(1, &ChainId([4; 32]));
+    client.queue(&Request::Submit {
+        id: 1,
+        command: foreign,
+    });
+    client.flush().expect("the connection holds");
+    let reject = Reject::BadSignature;
+    assert_eq!(
+        client.receive().expect("an answer"),
+        Reply::Refused { id: 1, reject }
+    );
+    // Twice the same: one execution, the same outcome for both.
+    for id in [2, 3] {
+        client.queue(&Request::Submit {
+            id,
+            command: command(2, &CHAIN),
+        });
+    }
+    client.flush().expect("the connection holds");
+    let (first, second) = (client.receive(), client.receive());
+    let place = |reply: std::io::Result<Reply>| match reply.expect("an answer") {
+        Reply::Outcome { outcome, .. } => (outcome.height, outcome.index),
+        other => panic!("unexpected {other:?}"),
+    };
+    assert_eq!(place(first), place(second));
+    // The same nonce for something else is refused by the engine.
+    let mut other = command(2, &CHAIN);
+    if let Command::User(user) = &mut other {
+        user.payload.valid_until = TimeMs::new(u64::MAX);
+        let message = user.payload.session_message(&CHAIN);
+        let signature = session().sign(&message).to_bytes();
+        user.signature = UserSignature::Session {
+            key: session_key(),
+            signature,
+        };
+    }
+    client.queue(&Request::Submit {
+        id: 4,
+        command: other,
+    });
+    client.flush().expect("the connection holds");
+    match client.receive().expect("an answer") {
+        Reply::Outcome { id: 4, outcome } => {
+            assert_eq!(outcome.verdict, Verdict::Rejected(Reject::StaleNonce));
+        }
+        other => panic!("unexpected {other:?}"),
+    }
+    // Bytes that are no request end the connection, not the node.
+    use std::io::{Read as _, Write as _};
+    let mut raw = std::net::TcpStream::connect(address).expect("the node listens");
+    raw.write_all(&[9, 0, 0, 0, 200, 1, 2, 3, 4, 5, 6, 7, 8])
+        .expect("written");
+    let mut rest = Vec::new();
+    raw.read_to_end(&mut rest).expect("the node closes");
+    assert_eq!(rest, [1, 0, 0, 0, 7]); // `Malformed`
+    let mut raw = std::net::TcpStream::connect(address).expect("the node listens");
+    raw.write_all(&u32::MAX.to_le_bytes()).expect("written");
+    drop(raw);
+    client.queue(&Request::Status);
+    client.flush().expect("the connection holds");
+    assert!(matches!(client.receive(), Ok(Reply::Status(status)) if status.ready));
+    stop_all(services);
+}
