@@ -130,7 +130,10 @@ impl Engine {
         if reason != CancelReason::Requoted {
             entry.forget_if_empty(order.book);
         }
-        self.margin_open_changed(&OpenLots::of(order), -i64::from(order.lots.get()));
+        self.margin_open_changed(
+            &OpenLots::of(order),
+            i64::from(order.lots.get()).saturating_neg(),
+        );
         let lot = self
             .instruments
             .get(order.book)

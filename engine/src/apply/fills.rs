@@ -141,7 +141,7 @@ impl Engine {
             side: maker_side,
             price: fill.price,
         };
-        self.margin_open_changed(&open, -i64::from(fill.lots.get()));
+        self.margin_open_changed(&open, i64::from(fill.lots.get()).saturating_neg());
         if fill.maker_flags & flags::PROTECTED != 0 {
             self.count_protected(fill.maker_owner, instrument, maker_side, fill.lots);
         }
@@ -286,7 +286,7 @@ impl Engine {
             let open = holding.open_mut(order.side);
             *open = open.saturating_sub(cut);
         }
-        self.margin_open_changed(&OpenLots::of(order), -i64::from(cut));
+        self.margin_open_changed(&OpenLots::of(order), i64::from(cut).saturating_neg());
     }
 
     /// Premium at a price, for margin checks.

@@ -193,7 +193,10 @@ impl Engine {
                     .saturating_sub(old.lots.get())
                     .saturating_add(ticket.lots.get());
             }
-            self.margin_open_changed(&OpenLots::of(old), -i64::from(old.lots.get()));
+            self.margin_open_changed(
+                &OpenLots::of(old),
+                i64::from(old.lots.get()).saturating_neg(),
+            );
             self.margin_open_changed(&OpenLots::of_ticket(ticket), i64::from(ticket.lots.get()));
         }
         if let Some(detail) = self.orders.get_mut(old.order.slot()) {

@@ -38,7 +38,8 @@ impl Engine {
     pub(super) fn climb(&mut self, agreed: Option<&AgreedRoot>, events: &mut Vec<Event>) {
         let elapsed = self.time.since(self.mode.since);
         let modes = self.parameters.modes;
-        match self.mode.mode {
+        let mode = self.mode.mode;
+        match mode {
             Mode::Halted | Mode::ClearingOnly => {
                 let past = agreed.filter(|a| a.height.get() >= self.mode.fault_height);
                 if let (Some(root), false) = (past, self.mode.halt_requested) {
@@ -48,11 +49,9 @@ impl Engine {
                     self.shift(Trigger::RootAgreed, reason, events);
                 }
             }
-            Mode::Verify => {
-                if self.prices_agree() {
-                    self.shift(Trigger::PricesAgree, ModeReason::PricesAgree, events);
-                    self.apply_recovery_policies(events);
-                }
+            Mode::Verify if self.prices_agree() => {
+                self.shift(Trigger::PricesAgree, ModeReason::PricesAgree, events);
+                self.apply_recovery_policies(events);
             }
             Mode::CancelOnly if elapsed >= modes.cancel_only_ms => {
                 self.shift(Trigger::TimeElapsed, ModeReason::TimeElapsed, events);
