@@ -64,6 +64,7 @@ impl NonceWindow {
 
 #[cfg(test)]
 mod tests {
+    #![allow(clippy::arithmetic_side_effects)]
     use super::*;
     use alloc::collections::BTreeSet;
     use proptest::prelude::*;
