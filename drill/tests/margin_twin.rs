@@ -360,8 +360,38 @@ fn an_order_below_the_mark_pays_for_it() {
     );
 }
 
+/// Under standard margin an option held is never a credit, so what is paid for a second one is lost,
+/// even where the pair is worth something at every settlement price.
+#[test]
+fn an_open_buy_is_not_paid_by_what_is_held() {
+    let weather = Weather {
+        move_percent: 0,
+        vol_percent: 15,
+        rate_percent: 0,
+        stable_percent: 100,
+        confidence_percent: 100,
+        vol_confidence_percent: 100,
+        minutes: 1,
+    };
+    let slow = venue(&weather);
+    let mut book = fast(&slow);
+    let (call, put) = (InstrumentId::new(0), InstrumentId::new(9));
+    let positions = [(call, 1), (put, 1)];
+    let held = with_orders(&book, &positions, &[(call, Side::Buy, 1, 0)]);
+    let account = AccountCheck {
+        account: ACCOUNT,
+        cash: Cash::ZERO,
+        model: MarginModel::Standard,
+    };
+    let bound = book
+        .initial_with_orders(&account, held.iter().copied())
+        .unwrap();
+    let paid = book.row(call).unwrap().mark_per_lot();
+    assert_eq!(bound, paid.checked_neg().unwrap());
+}
+
 proptest! {
-    #![proptest_config(ProptestConfig::with_cases(120))]
+    #![proptest_config(ProptestConfig::with_cases(400))]
 
     /// Exhaustive over which orders fill, and how far.
     #[test]

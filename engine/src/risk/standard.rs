@@ -156,6 +156,9 @@ pub(super) struct Leg {
 struct Requirement {
     isolated: i128,
     bounded: i128,
+    /// What open buys pay. It stands outside: an option held never counts as a credit, however
+    /// much it is worth.
+    premium: i128,
 }
 
 /// Everything of one margin in sub-units, cash left out.
@@ -168,20 +171,24 @@ struct StandardSums {
 impl Requirement {
     /// The kinder of both, never a credit.
     fn counted(self) -> i128 {
-        self.isolated.max(self.bounded).min(0)
+        let required = self.isolated.max(self.bounded).min(0);
+        required.saturating_sub(self.premium)
+    }
+
+    /// Each requirement without credit, and `paid` on top. Both are concave in the positions still.
+    fn paying(self, paid: i128) -> Self {
+        Self {
+            isolated: self.isolated.min(0).saturating_sub(paid),
+            bounded: self.bounded.min(0).saturating_sub(paid),
+            premium: self.premium,
+        }
     }
 
     fn lower(self, other: Self) -> Self {
         Self {
             isolated: self.isolated.min(other.isolated),
             bounded: self.bounded.min(other.bounded),
-        }
-    }
-
-    fn plus(self, amount: i128) -> Self {
-        Self {
-            isolated: self.isolated.saturating_add(amount),
-            bounded: self.bounded.saturating_add(amount),
+            premium: self.premium,
         }
     }
 }
@@ -265,10 +272,10 @@ impl RiskBook {
                 OptionKind::Call => per_lot(Price::new(forward), row.terms.lot),
                 OptionKind::Put => per_lot(Price::new(leg.strike), row.terms.lot),
             };
-            let premium = times(row.mark, leg.open_buy);
+            total.premium = total.premium.saturating_add(times(row.mark, leg.open_buy));
             let over = |required: i64| {
                 let beyond = required.saturating_sub(row.mark).max(0);
-                times(beyond, leg.open_sell).saturating_add(premium)
+                times(beyond, leg.open_sell)
             };
             total.isolated = total.isolated.saturating_sub(over(required));
             total.bounded = total.bounded.saturating_sub(over(alone));
@@ -382,8 +389,8 @@ impl RiskBook {
     }
 
     /// How initial margin changes at worst, in sub-units, when any part of the order fills at the
-    /// mark. Both requirements are concave between no fill and a whole one, so each is least at an
-    /// end.
+    /// mark. Each requirement, without credit and with what was paid, is concave between no fill and
+    /// a whole one, so it is least at an end.
     fn standard_change<I>(
         &self,
         legs: &mut Vec<Leg>,
@@ -406,9 +413,12 @@ impl RiskBook {
         let (whole, apart_after) = group(&mut holdings.chain(core::iter::once(filled)));
         let is_option = matches!(row.terms.kind, InstrumentKind::Option { .. });
         let paid = if is_option { paid } else { 0 };
-        let lowest = none.lower(whole.plus(paid.saturating_neg())).counted();
+        let ends = none.paying(0).lower(whole.paying(paid));
+        let lowest = ends.isolated.max(ends.bounded);
         let apart = apart_after.saturating_sub(apart_before);
-        lowest.saturating_sub(none.counted()).saturating_add(apart)
+        lowest
+            .saturating_sub(none.isolated.max(none.bounded).min(0))
+            .saturating_add(apart)
     }
 }
 
