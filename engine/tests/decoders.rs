@@ -23,10 +23,9 @@ use proptest::prelude::*;
 #[global_allocator]
 static ALLOCATOR: memory::Counting = memory::Counting;
 
-/// Most memory that decoding and encoding one command may hold. The codec makes room for up to
-/// 1 MiB of bytes on a length's word before it reads them; vectors of anything else grow with what
-/// was read, of which there is at most `COMMAND_BYTES_MAX`.
-const COMMAND_MEMORY_MAX: usize = (1 << 20) + 8 * COMMAND_BYTES_MAX;
+/// Most memory that decoding and encoding one command may hold: lists grow with what was read, of
+/// which there is at most `COMMAND_BYTES_MAX`, and a stated length reserves nothing.
+const COMMAND_MEMORY_MAX: usize = 8 * COMMAND_BYTES_MAX;
 
 /// Memory that reading books may hold: for each byte read (a lone order needs a page of levels), and
 /// on top a table of books by instrument id, which one high id makes as long as it can get; twice,

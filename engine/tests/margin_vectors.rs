@@ -62,7 +62,7 @@ mod vectors {
 
     fn case(number: u64) -> Case {
         let mut dice = Dice(number);
-        let bitcoin = number % 2 == 0;
+        let bitcoin = number.is_multiple_of(2);
         let spot = if bitcoin {
             dice.between(20_000, 180_000)
         } else {
@@ -86,8 +86,8 @@ mod vectors {
             lot: if bitcoin { 1_000_000 } else { 10_000_000 },
             legs: legs.collect(),
             rate_ppm: dice.between(-10_000, 150_000),
-            stable_ppm: if number % 5 == 0 { 930_000 } else { 1_000_000 },
-            confidence_ppm: if number % 6 == 0 { 400_000 } else { 1_000_000 },
+            stable_ppm: if number.is_multiple_of(5) { 930_000 } else { 1_000_000 },
+            confidence_ppm: if number.is_multiple_of(6) { 400_000 } else { 1_000_000 },
             cash: dice.between(-500_000, 500_000),
         }
     }

@@ -1,5 +1,6 @@
 //! Marks, greeks and surfaces against Deribit's own, over its recorded BTC and ETH chains.
 #![allow(
+    clippy::std_instead_of_alloc,
     clippy::unwrap_used,
     clippy::indexing_slicing,
     clippy::arithmetic_side_effects

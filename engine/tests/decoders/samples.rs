@@ -30,6 +30,7 @@ pub fn commands() -> Vec<Command> {
         };
         Command::Validator(ValidatorCommand {
             payload,
+            key: PublicKey([11; 32]),
             signature: [6; 64],
         })
     });
