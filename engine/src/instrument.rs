@@ -6,6 +6,7 @@ use alloc::collections::BTreeMap;
 use alloc::vec::Vec;
 use borsh::{BorshDeserialize, BorshSerialize};
 
+use crate::book::prefetch::fetch;
 use crate::command::OptionTerms;
 use crate::limits::INSTRUMENTS_MAX;
 use crate::params::UnderlyingParameters;
@@ -108,6 +109,15 @@ impl Instruments {
     /// The instrument, if it exists.
     pub fn get(&self, id: InstrumentId) -> Option<&Instrument> {
         self.all.get(usize::try_from(id.get()).ok()?)
+    }
+
+    /// Asks the processor to fetch an instrument.
+    #[inline]
+    pub(crate) fn prefetch(&self, id: InstrumentId) {
+        if let Some(instrument) = self.get(id) {
+            fetch(Some(&instrument.terms));
+            fetch(Some(&instrument.listed_at));
+        }
     }
 
     /// The instrument for changing.

@@ -7,6 +7,7 @@ use alloc::collections::{BTreeMap, BTreeSet};
 use alloc::vec::Vec;
 use borsh::{BorshDeserialize, BorshSerialize};
 
+use crate::book::prefetch::fetch;
 use crate::ledger::{Account, NO_SLOT};
 use crate::types::{ClientOrderId, OrderId, TimeMs};
 
@@ -72,6 +73,21 @@ impl OrderTable {
     /// The details in a slot, for changing.
     pub fn get_mut(&mut self, slot: u32) -> Option<&mut OrderDetail> {
         self.details.get_mut(usize::try_from(slot).ok()?)
+    }
+
+    /// Asks the processor to fetch the details in a slot.
+    #[inline]
+    pub(crate) fn prefetch(&self, slot: u32) {
+        fetch(self.get(slot));
+    }
+
+    /// With the details fetched: those of the neighbours in the account's list.
+    #[inline]
+    pub(crate) fn prefetch_neighbours(&self, slot: u32) {
+        if let Some(detail) = self.get(slot) {
+            self.prefetch(detail.previous);
+            self.prefetch(detail.next);
+        }
     }
 
     /// The label of the order in a slot; empty for none.

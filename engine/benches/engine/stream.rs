@@ -284,9 +284,7 @@ fn run(stream: &Stream) -> Cost {
         let Venue { engine, events, .. } = &mut run.venue;
         let before = allocations();
         let start = cpu_ns();
-        for (at, command) in (0..).zip(&commands) {
-            engine.command_stage(at, command, events);
-        }
+        engine.commands_stage(&commands, events);
         spent += cpu_ns() - start;
         allocated += allocations() - before;
         root += timed(|| engine.root_stage()).1;

@@ -239,6 +239,18 @@ impl Engine {
         self.margin.book.on_position_change(account, &change);
     }
 
+    /// Asks the processor to fetch what is remembered of an account.
+    #[inline]
+    pub(super) fn margin_prefetch(&self, account: AccountId) {
+        self.margin.book.prefetch(account);
+    }
+
+    /// With that fetched: its sums.
+    #[inline]
+    pub(super) fn margin_prefetch_sums(&self, account: AccountId) {
+        self.margin.book.prefetch_sums(account);
+    }
+
     /// Forgets what is remembered of an account whose holdings changed in another way.
     pub(super) fn margin_forget(&mut self, account: AccountId) {
         self.margin.book.forget(account);

@@ -12,6 +12,7 @@ mod cancel;
 mod drags;
 mod expiry;
 mod fills;
+mod foresee;
 mod genesis;
 mod liquidate;
 mod listing;
@@ -127,9 +128,7 @@ impl Engine {
         }
         let before = events.len();
         self.begin_block(block, events);
-        for (index, command) in (0u32..).zip(&block.commands) {
-            self.run(index, command, events);
-        }
+        self.run_all(&block.commands, events);
         let first_event = self.events_emitted.saturating_add(1);
         let emitted = u64::try_from(events.len().saturating_sub(before)).unwrap_or(0);
         self.events_emitted = self.events_emitted.saturating_add(emitted);
@@ -163,6 +162,13 @@ impl Engine {
         self.settle_expiries(events);
         self.roll_listings(events);
         self.run_liquidations(events);
+    }
+
+    fn run_all(&mut self, commands: &[CheckedCommand], events: &mut Vec<Event>) {
+        for (index, command) in (0u32..).zip(commands) {
+            self.foresee(commands, index);
+            self.run(index, command, events);
+        }
     }
 
     fn run(&mut self, index: u32, command: &CheckedCommand, events: &mut Vec<Event>) {

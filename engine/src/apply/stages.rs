@@ -20,7 +20,12 @@ impl Engine {
         self.begin_block(&block, events);
     }
 
-    /// The second stage, once for every command of the block.
+    /// The second stage: the commands of the block.
+    pub fn commands_stage(&mut self, commands: &[CheckedCommand], events: &mut Vec<Event>) {
+        self.run_all(commands, events);
+    }
+
+    /// One command of the second stage.
     #[inline(never)]
     pub fn command_stage(&mut self, at: u32, command: &CheckedCommand, events: &mut Vec<Event>) {
         self.run(at, command, events);

@@ -20,7 +20,7 @@ mod directory;
 mod ladder;
 mod leaf;
 mod matching;
-mod prefetch;
+pub(crate) mod prefetch;
 mod slab;
 mod slots;
 mod snapshot;

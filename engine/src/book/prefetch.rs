@@ -5,7 +5,7 @@ use crate::types::{InstrumentId, OrderId, Side};
 
 /// Asks the processor to fetch the cache line at `place`.
 #[inline]
-fn fetch<T>(place: Option<&T>) {
+pub(crate) fn fetch<T>(place: Option<&T>) {
     #[cfg(target_arch = "x86_64")]
     if let Some(place) = place {
         use core::arch::x86_64::{_MM_HINT_T0, _mm_prefetch};

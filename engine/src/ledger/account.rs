@@ -6,6 +6,7 @@ use borsh::{BorshDeserialize, BorshSerialize};
 
 use super::{ClientIds, Holding};
 use crate::auth::NonceWindow;
+use crate::book::prefetch::fetch;
 use crate::command::MarketMakerProtection;
 use crate::limits::{HOLDINGS_PER_ACCOUNT_MAX, RETIRED_KEYS_MAX, SESSIONS_PER_ACCOUNT_MAX};
 use crate::liquidation::LiquidationState;
@@ -88,6 +89,25 @@ impl Account {
             client_ids: None,
             protection: Vec::new(),
             liquidation: None,
+        }
+    }
+
+    /// Asks the processor to fetch the account itself.
+    #[inline]
+    pub(crate) fn prefetch(&self) {
+        fetch(Some(&self.cash));
+        fetch(Some(&self.owner_nonces));
+        fetch(Some(&self.holdings));
+        fetch(Some(&self.client_ids));
+    }
+
+    /// With the account fetched: its keys, and where the search for a holding begins.
+    #[inline]
+    pub(crate) fn prefetch_within(&self) {
+        fetch(self.sessions.first());
+        let len = self.holdings.len();
+        for part in 1..8usize {
+            fetch(self.holdings.get(len.wrapping_mul(part) >> 3));
         }
     }
 

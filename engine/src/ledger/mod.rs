@@ -48,6 +48,14 @@ impl Ledger {
         Some(account)
     }
 
+    /// Asks the processor to fetch an account.
+    #[inline]
+    pub(crate) fn prefetch(&self, id: AccountId) {
+        if let Some(account) = self.account(id) {
+            account.prefetch();
+        }
+    }
+
     /// The account of an owner.
     pub fn by_owner(&self, owner: &Address) -> Option<AccountId> {
         self.owners.get(owner).copied()

@@ -13,6 +13,7 @@ use super::evaluate::{
 use super::lanes::{LANES, Pair, Sums, Width};
 use super::market::Holding;
 use super::row::{InstrumentRow, NO_STRIKE};
+use crate::book::prefetch::fetch;
 use crate::types::{AccountId, Side};
 
 /// One underlying's sums: positions and, on top, the worst of the open orders.
@@ -290,6 +291,28 @@ impl RiskBook {
     /// Makes sure the account's sums are remembered; `holdings` is read only where they are not.
     pub fn remember(&mut self, account: AccountId, holdings: impl Iterator<Item = Holding>) {
         self.ensure(account, holdings);
+    }
+
+    /// Asks the processor to fetch what is remembered of an account.
+    #[inline]
+    pub fn prefetch(&self, account: AccountId) {
+        fetch(self.cache.entries.get(self.cache.slot(account)));
+    }
+
+    /// With that fetched: the sums themselves.
+    #[inline]
+    pub fn prefetch_sums(&self, account: AccountId) {
+        let Some(sums) = self.cache.entries.get(self.cache.slot(account)) else {
+            return;
+        };
+        if let Some(part) = sums.parts.first() {
+            fetch(Some(part));
+            part.sums
+                .lanes
+                .0
+                .chunks(8)
+                .for_each(|line| fetch(line.first()));
+        }
     }
 
     /// Forgets an account's sums: its holdings changed in a way that was not reported.
