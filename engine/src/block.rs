@@ -47,6 +47,11 @@ impl CheckedCommand {
         self.signer
     }
 
+    /// The same without a copy, for the hot path.
+    pub(crate) const fn signer_ref(&self) -> Option<&Signer> {
+        self.signer.as_ref()
+    }
+
     /// The command without its check.
     pub fn into_command(self) -> Command {
         self.command

@@ -101,11 +101,31 @@ const PERMISSIONS: [Row; 8] = [
     },
 ];
 
+#[allow(
+    clippy::indexing_slicing,
+    clippy::arithmetic_side_effects,
+    reason = "worked out when the crate is compiled, which stops at a mistake"
+)]
+/// The table's rows as bits, by mode: every command asks, so the rows are not searched each time.
+const PERMITTED: [u16; PERMISSIONS.len()] = {
+    let mut permitted = [0; PERMISSIONS.len()];
+    let mut row = 0;
+    while row < PERMISSIONS.len() {
+        let mut at = 0;
+        while at < PERMISSIONS[row].permits.len() {
+            permitted[PERMISSIONS[row].mode as usize] |= 1 << PERMISSIONS[row].permits[at] as u16;
+            at += 1;
+        }
+        row += 1;
+    }
+    permitted
+};
+
 /// Whether `mode` permits `activity`.
+#[inline]
 pub fn permits(mode: Mode, activity: Activity) -> bool {
-    PERMISSIONS
-        .iter()
-        .any(|row| row.mode == mode && row.permits.contains(&activity))
+    let row = PERMITTED.get(usize::from(mode as u8)).copied();
+    row.unwrap_or(0) & (1 << (activity as u16)) != 0
 }
 
 /// What can move the venue from one mode to another.

@@ -88,6 +88,9 @@ impl Engine {
         taken: &[Taken],
         events: &mut Vec<Event>,
     ) {
+        if taken.is_empty() {
+            return;
+        }
         let Some(instrument) = self.instruments.get(ticket.instrument).copied() else {
             return;
         };

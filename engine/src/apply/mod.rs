@@ -186,10 +186,10 @@ impl Engine {
     }
 
     fn execute(&mut self, command: &CheckedCommand, events: &mut Vec<Event>) -> Result<(), Reject> {
-        match (command.command(), command.signer()) {
+        match (command.command(), command.signer_ref()) {
             (Command::User(user), signer) => self.execute_user(user, signer, events),
             (Command::Validator(validator), Some(Signer::Validator(key))) => {
-                self.execute_validator(&validator.payload, key, events)
+                self.execute_validator(&validator.payload, *key, events)
             }
             (Command::Validator(_), _) => Err(Reject::BadSignature),
         }

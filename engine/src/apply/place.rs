@@ -14,7 +14,7 @@ use crate::orders::{OrderDetail, flags};
 use crate::reject::Reject;
 use crate::types::{
     AccountId, ClientOrderId, InstrumentId, Lots, OrderId, PostOnly, Price, PriceTicks,
-    RecoveryPolicy, SelfTradePrevention, Side, TimeInForce, TimeMs,
+    RecoveryPolicy, Rounding, SelfTradePrevention, Side, TimeInForce, TimeMs, mul_div,
 };
 
 /// An order that passed every check of form: what matching needs and no more.
@@ -179,8 +179,7 @@ impl Engine {
             .index_price(instrument.terms.underlying)
             .ok_or(Reject::NoMark)?
             .get();
-        let reach = i128::from(index).saturating_mul(i128::from(ppm));
-        let reach = i64::try_from(reach.checked_div(1_000_000).unwrap_or(0)).unwrap_or(i64::MAX);
+        let reach = mul_div(index, i64::from(ppm), 1_000_000, Rounding::Down).unwrap_or(i64::MAX);
         let bound = match side {
             Side::Buy => mark.saturating_add(reach),
             Side::Sell => mark.saturating_sub(reach),

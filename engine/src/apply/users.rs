@@ -14,7 +14,7 @@ impl Engine {
     pub(super) fn execute_user(
         &mut self,
         command: &UserCommand,
-        signer: Option<Signer>,
+        signer: Option<&Signer>,
         events: &mut Vec<Event>,
     ) -> Result<(), Reject> {
         let payload = &command.payload;
@@ -46,7 +46,7 @@ impl Engine {
     fn authenticate(
         &mut self,
         payload: &UserPayload,
-        signer: Option<Signer>,
+        signer: Option<&Signer>,
     ) -> Result<(), Reject> {
         let now = self.time;
         let account = self
@@ -56,20 +56,21 @@ impl Engine {
         if payload.account == INSURANCE_FUND {
             return Err(Reject::UnknownAccount);
         }
-        match signer.ok_or(Reject::BadSignature)? {
-            Signer::Owner(owner) if owner == account.owner => {}
+        let session = match signer.ok_or(Reject::BadSignature)? {
+            Signer::Owner(owner) if *owner == account.owner => None,
             Signer::Session(key) => {
-                let session = account.sessions.iter().find(|s| s.key == key);
-                let session = session.ok_or(Reject::UnknownSession)?;
-                if session.expires_at <= now {
+                let found = account.sessions.iter().position(|s| s.key == *key);
+                let at = found.ok_or(Reject::UnknownSession)?;
+                if account.sessions.get(at).is_none_or(|s| s.expires_at <= now) {
                     return Err(Reject::SessionExpired);
                 }
                 if owner_only(&payload.action) {
                     return Err(Reject::OwnerKeyRequired);
                 }
+                found
             }
             Signer::Owner(_) | Signer::Validator(_) => return Err(Reject::BadSignature),
-        }
+        };
         if payload.valid_until.get() != 0 && now >= payload.valid_until {
             return Err(Reject::CommandExpired);
         }
@@ -77,9 +78,9 @@ impl Engine {
             .ledger
             .account_mut(payload.account)
             .ok_or(Reject::UnknownAccount)?;
-        let nonces = match signer {
-            Some(Signer::Session(key)) => account.session_mut(&key).map(|s| &mut s.nonces),
-            _ => Some(&mut account.owner_nonces),
+        let nonces = match session {
+            Some(at) => account.sessions.get_mut(at).map(|s| &mut s.nonces),
+            None => Some(&mut account.owner_nonces),
         };
         let fresh = nonces.is_some_and(|window| window.consume(payload.nonce));
         if fresh {

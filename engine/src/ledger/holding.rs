@@ -8,7 +8,7 @@ use crate::types::{Cash, InstrumentId, Side};
 pub const NO_SLOT: u32 = u32::MAX;
 
 /// Position and open orders of one account in one instrument.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, BorshSerialize, BorshDeserialize)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, BorshDeserialize)]
 pub struct Holding {
     /// Net premium paid for the position (received is negative); for the average price.
     pub cost: Cash,
@@ -26,6 +26,46 @@ pub struct Holding {
     pub quote_ask: u32,
     /// Open reduce-only orders.
     pub reduce_only: u32,
+}
+
+/// All fields in one piece: accounts with hundreds of holdings are encoded in every block.
+impl BorshSerialize for Holding {
+    #[inline]
+    fn serialize<W: borsh::io::Write>(&self, writer: &mut W) -> borsh::io::Result<()> {
+        let mut bytes = [0; ENCODED_BYTES];
+        let mut rest = bytes.as_mut_slice();
+        let words = [self.cost.get(), self.position];
+        let halves = [
+            self.instrument.get(),
+            self.open_buy,
+            self.open_sell,
+            self.quote_bid,
+            self.quote_ask,
+            self.reduce_only,
+        ];
+        for word in words {
+            rest = put(rest, word.to_le_bytes());
+        }
+        for half in halves {
+            rest = put(rest, half.to_le_bytes());
+        }
+        writer.write_all(&bytes)
+    }
+}
+
+/// Two words and six half words.
+const ENCODED_BYTES: usize = 2 * 8 + 6 * 4;
+
+/// Writes `bytes` at the front of `place`, which has room, and returns what is behind them.
+#[inline]
+fn put<const N: usize>(place: &mut [u8], bytes: [u8; N]) -> &mut [u8] {
+    match place.split_first_chunk_mut() {
+        Some((front, behind)) => {
+            *front = bytes;
+            behind
+        }
+        None => &mut [],
+    }
 }
 
 impl Holding {
@@ -134,6 +174,17 @@ mod tests {
         assert_eq!(traded(&[(10, 100), (-10, -500)]), (0, 0));
         assert_eq!(traded(&[(10, 100), (-15, -300)]), (-5, -100));
         assert_eq!(traded(&[(-10, -100), (4, 80)]), (-6, -60));
+    }
+
+    #[test]
+    fn the_encoding_reads_back() {
+        let mut holding = Holding::new(InstrumentId::new(7));
+        (holding.cost, holding.position) = (Cash::new(-3), -9);
+        (holding.open_buy, holding.open_sell) = (1, 2);
+        (holding.quote_bid, holding.reduce_only) = (3, 4);
+        let bytes = borsh::to_vec(&holding);
+        let read = bytes.and_then(|bytes| borsh::from_slice(&bytes));
+        assert_eq!(read.ok(), Some(holding));
     }
 
     #[test]

@@ -119,14 +119,30 @@ impl Cash {
 ///
 /// # Errors
 /// [`UnitError::Overflow`] when `d <= 0` or the result does not fit in `i64`.
+#[inline]
 pub fn mul_div(a: i64, b: i64, d: i64, rounding: Rounding) -> Result<i64, UnitError> {
-    let product = i128::from(a)
-        .checked_mul(i128::from(b))
-        .ok_or(UnitError::Overflow)?;
-    let divisor = i128::from(d);
-    if divisor <= 0 {
+    if d <= 0 {
         return Err(UnitError::Overflow);
     }
+    // Most products fit, and a division of 128 bits costs several times one of 64.
+    match a.checked_mul(b) {
+        Some(product) => divide(product, d, rounding),
+        None => mul_div_wide(a, b, d, rounding),
+    }
+}
+
+/// `product / d` for a positive `d`.
+#[inline]
+fn divide(product: i64, d: i64, rounding: Rounding) -> Result<i64, UnitError> {
+    let floor = product.div_euclid(d);
+    let up = matches!(rounding, Rounding::Up) && product.rem_euclid(d) != 0;
+    floor.checked_add(i64::from(up)).ok_or(UnitError::Overflow)
+}
+
+#[cold]
+fn mul_div_wide(a: i64, b: i64, d: i64, rounding: Rounding) -> Result<i64, UnitError> {
+    let product = i128::from(a).saturating_mul(i128::from(b));
+    let divisor = i128::from(d);
     let floor = product.div_euclid(divisor);
     let up = matches!(rounding, Rounding::Up) && product.rem_euclid(divisor) != 0;
     let rounded = floor
