@@ -59,7 +59,6 @@ pub fn wall_clock_ns() -> u32 {
     times[5_000]
 }
 
-#[allow(dead_code, reason = "memory part reads it")]
 /// Resident memory of this process in MiB, 0 where the system does not say.
 pub fn resident_mib() -> u64 {
     let status = std::fs::read_to_string("/proc/self/status").unwrap_or_default();

@@ -1,7 +1,7 @@
 //! The whole engine's speed and memory, without signatures except where they are what is measured.
 //!
 //! `cargo bench -p lifeboat-engine --features unchecked --bench engine -- PART…` where a part is
-//! `quotes`, `marks`, `memory`, `signatures`, or the path of an order stream (made by the matching
+//! `quotes`, `marks`, `memory`, `signatures`, or the path of an order stream (one quick run with `--quick`; made by the matching
 //! workload's generator; see the bench `matching`). Times are this thread's CPU time unless said;
 //! pin the process to one core.
 #![allow(
@@ -14,6 +14,10 @@
 )]
 
 mod clock;
+mod marks;
+mod memory;
+mod quotes;
+mod signatures;
 mod stream;
 mod venue;
 
@@ -32,7 +36,13 @@ fn main() {
         println!("engine: nothing named, nothing measured; see the head of this file");
     }
     for part in parts {
-        let done = stream::report(part, quick);
+        let done = match part {
+            "quotes" => Ok(quotes::report()),
+            "marks" => Ok(marks::report()),
+            "memory" => Ok(memory::report()),
+            "signatures" => Ok(signatures::report()),
+            path => stream::report(path, quick),
+        };
         if let Err(problem) = done {
             eprintln!("engine: {problem}");
             std::process::exit(1);
