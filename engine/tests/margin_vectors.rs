@@ -86,8 +86,16 @@ mod vectors {
             lot: if bitcoin { 1_000_000 } else { 10_000_000 },
             legs: legs.collect(),
             rate_ppm: dice.between(-10_000, 150_000),
-            stable_ppm: if number.is_multiple_of(5) { 930_000 } else { 1_000_000 },
-            confidence_ppm: if number.is_multiple_of(6) { 400_000 } else { 1_000_000 },
+            stable_ppm: if number.is_multiple_of(5) {
+                930_000
+            } else {
+                1_000_000
+            },
+            confidence_ppm: if number.is_multiple_of(6) {
+                400_000
+            } else {
+                1_000_000
+            },
             cash: dice.between(-500_000, 500_000),
         }
     }

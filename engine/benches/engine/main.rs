@@ -36,13 +36,14 @@ fn main() {
         println!("engine: nothing named, nothing measured; see the head of this file");
     }
     for part in parts {
-        let done = match part {
-            "quotes" => Ok(quotes::report()),
-            "marks" => Ok(marks::report()),
-            "memory" => Ok(memory::report()),
-            "signatures" => Ok(signatures::report()),
-            path => stream::report(path, quick),
-        };
+        let mut done = Ok(());
+        match part {
+            "quotes" => quotes::report(),
+            "marks" => marks::report(),
+            "memory" => memory::report(),
+            "signatures" => signatures::report(),
+            path => done = stream::report(path, quick),
+        }
         if let Err(problem) = done {
             eprintln!("engine: {problem}");
             std::process::exit(1);

@@ -34,6 +34,9 @@ pub(super) struct MarginEngine {
 /// Accounts whose sums are kept between orders.
 const ACCOUNTS_CACHED: usize = 1 << 14;
 
+/// How many accounts ahead of the one whose margin is computed holdings are fetched.
+const ACCOUNTS_AHEAD: u32 = 6;
+
 impl MarginEngine {
     pub fn new(parameters: &Parameters) -> Result<Self, RiskError> {
         let portfolio = parameters.portfolio_margin.clone();
@@ -348,21 +351,20 @@ impl Engine {
     /// Exact margin, and initial margin with every open order at its worst.
     pub(super) fn margin_with_orders(&self, id: AccountId) -> Option<(Margin, Cash)> {
         let account = self.ledger.account(id)?;
-        let mut book = self.margin.book.without_cache();
         let holdings = HoldingsAtMark::new(account, self.margin.drags.of(id));
-        let margin = book.margin(holdings.clone(), account.cash, account.model);
         let check = AccountCheck {
             account: id,
             cash: account.cash,
             model: account.model,
         };
-        let initial = book.initial_with_orders(&check, holdings).ok()?;
-        Some((margin, initial))
+        self.margin.book.margin_with_orders(&check, holdings).ok()
     }
 
     /// Accounts under maintenance margin, and those in liquidation, ascending.
     pub(super) fn under_maintenance(&mut self, out: &mut Vec<AccountId>) {
         for (id, account) in self.ledger.iter() {
+            self.ledger
+                .prefetch_holdings(id.get().saturating_add(ACCOUNTS_AHEAD));
             if id == super::INSURANCE_FUND {
                 continue;
             }

@@ -111,6 +111,13 @@ impl Account {
         }
     }
 
+    /// The first of its holdings, as far as the processor can fetch at once.
+    #[inline]
+    pub(crate) fn prefetch_holdings(&self) {
+        let first = self.holdings.iter().take(10);
+        first.for_each(|holding| fetch(Some(holding)));
+    }
+
     /// The account's stake in an instrument.
     pub fn holding(&self, instrument: InstrumentId) -> Option<&Holding> {
         let at = self

@@ -56,6 +56,14 @@ impl Ledger {
         }
     }
 
+    /// Asks the processor to fetch what an account holds.
+    #[inline]
+    pub(crate) fn prefetch_holdings(&self, raw_id: u32) {
+        if let Some(account) = self.account(AccountId::new(raw_id)) {
+            account.prefetch_holdings();
+        }
+    }
+
     /// The account of an owner.
     pub fn by_owner(&self, owner: &Address) -> Option<AccountId> {
         self.owners.get(owner).copied()
