@@ -6,23 +6,26 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 
 use lifeboat_engine::types::AccountId;
-use tokio::sync::broadcast::error::RecvError;
+use tokio::sync::broadcast::{self, error::RecvError};
 use tokio::time::MissedTickBehavior;
 
 use crate::auth::Auth;
 use crate::config::Config;
 use crate::error::RpcError;
-use crate::hub::{Hub, Scene};
+use crate::hub::Hub;
 use crate::keys::ApiKeys;
 use crate::limits::TokenBucket;
 use crate::memory::{Memory, traded};
 use crate::metrics::Metrics;
 use crate::orders::Desks;
 use crate::port::{AppliedBlock, Venue};
+use crate::scene::Scene;
 use crate::signer::Signers;
 use crate::snapshot::{Needs, Snapshot};
 use crate::view::View;
 
+/// What the venue tells of its blocks.
+pub type Blocks = broadcast::Receiver<Arc<AppliedBlock>>;
 /// How often channels with an interval are looked at between blocks.
 const FLUSH_EVERY: Duration = Duration::from_millis(50);
 
@@ -115,11 +118,16 @@ impl Gateway {
         Snapshot::take(&*self.venue, needs)
     }
 
-    /// Follows the venue's blocks until it closes. Takes over its present state first, so that no
-    /// block falls between the two.
-    pub async fn follow(self: Arc<Self>) {
-        let mut blocks = self.venue.subscribe();
+    /// Begins to hear of blocks, then takes over the venue's present state, so that no block falls
+    /// between the two.
+    pub fn attend(&self) -> Blocks {
+        let blocks = self.venue.subscribe();
         self.load();
+        blocks
+    }
+
+    /// Follows the venue's blocks until it closes.
+    pub async fn follow(self: Arc<Self>, mut blocks: Blocks) {
         let mut flush = tokio::time::interval(FLUSH_EVERY);
         flush.set_missed_tick_behavior(MissedTickBehavior::Delay);
         loop {
@@ -141,7 +149,7 @@ impl Gateway {
     }
 
     /// Takes over the venue's state as it is now.
-    pub fn load(&self) {
+    fn load(&self) {
         let mut state = self.state();
         self.venue
             .read(&mut |engine| state.memory.load(&View(engine)));

@@ -14,7 +14,9 @@
 //! amounts are in coin and prices in USDC throughout.
 
 mod auth;
+mod book_feed;
 mod candles;
+mod channel;
 mod config;
 mod connection;
 mod decimal;
@@ -37,6 +39,7 @@ mod params;
 pub mod port;
 mod render;
 mod rpc;
+mod scene;
 mod server;
 mod signer;
 mod snapshot;

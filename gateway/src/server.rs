@@ -58,9 +58,10 @@ impl Gateway {
         let listener = TcpListener::bind(self.config.listen).await?;
         let address = listener.local_addr()?;
         let (stop, stopping) = watch::channel(false);
-        let follow = tokio::spawn(stoppable(Arc::clone(&self).follow(), stopping.clone()));
-        // What is known at once, so that the first request finds the instruments.
-        self.load();
+        // Heard of before the first request can submit anything: no outcome is missed.
+        let blocks = self.attend();
+        let follow = Arc::clone(&self).follow(blocks);
+        let follow = tokio::spawn(stoppable(follow, stopping.clone()));
         let accept = tokio::spawn(accept(Arc::clone(&self), listener, stopping));
         Ok(Running {
             gateway: self,

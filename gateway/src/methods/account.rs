@@ -8,9 +8,9 @@ use super::market::{Page, not_found};
 use crate::decimal::cash;
 use crate::directory::is_settlement;
 use crate::error::RpcError;
-use crate::hub::Scene;
 use crate::names;
 use crate::render::{self, PositionParts};
+use crate::scene::Scene;
 use crate::snapshot::Needs;
 use crate::view::Position;
 

@@ -9,10 +9,10 @@ use crate::decimal::{price, rounded};
 use crate::directory::{Listed, is_settlement};
 use crate::error::RpcError;
 use crate::gateway::now_ms;
-use crate::hub::Scene;
 use crate::names;
 use crate::params::Params;
 use crate::render;
+use crate::scene::Scene;
 use crate::snapshot::Needs;
 use crate::tape::PublicTrade;
 

@@ -7,9 +7,10 @@ use crate::auth::{ACCESS_TOKEN_MS, Grant};
 use crate::connection::CancelScope;
 use crate::error::RpcError;
 use crate::gateway::now_ms;
-use crate::hub::{CHANNELS_MAX, ChannelKey, Hub, Scene};
+use crate::hub::{CHANNELS_MAX, ChannelKey, Hub};
 use crate::keys::Scope;
 use crate::rpc;
+use crate::scene::Scene;
 use crate::topic::Topic;
 
 /// Shortest heartbeat, in seconds, as Deribit's.
