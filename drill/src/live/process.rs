@@ -118,6 +118,17 @@ impl Process {
         Ok(())
     }
 
+    /// Asks it to end (SIGTERM).
+    ///
+    /// # Errors
+    /// When the system refuses.
+    pub fn ask_to_end(&mut self) -> Result<(), ProcessError> {
+        if self.is_running() {
+            self.signal("TERM")?;
+        }
+        Ok(())
+    }
+
     /// Whether it is stopped.
     pub const fn is_stopped(&self) -> bool {
         self.stopped
