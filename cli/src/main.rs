@@ -1,2 +1,54 @@
-//! The `lifeboat` binary.
-fn main() {}
+//! The `lifeboat` binary: the one place where the parts are put together.
+//!
+//! **Owns** the command line, what is said to a person, and the wiring of node, market and gateway.
+//! **Never** decides anything about orders or money.
+
+mod arguments;
+mod development;
+mod init;
+mod market;
+mod node;
+mod run;
+mod say;
+mod signals;
+mod venue;
+mod verify;
+
+use std::process::ExitCode;
+
+use anyhow::Result;
+use clap::Parser as _;
+
+use crate::arguments::{Arguments, Command};
+
+fn main() -> ExitCode {
+    let arguments = Arguments::parse();
+    log_to_stderr();
+    match dispatch(arguments) {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(error) => {
+            eprintln!("lifeboat: {error:#}");
+            ExitCode::FAILURE
+        }
+    }
+}
+
+fn dispatch(arguments: Arguments) -> Result<()> {
+    match arguments.command.unwrap_or(Command::Run(arguments.run)) {
+        Command::Run(run) => run::run(&run),
+        Command::Node(node) => node::node(&node),
+        Command::Init(init) => init::init(&init),
+        Command::Verify(verify) => verify::verify(&verify),
+    }
+}
+
+/// Warnings of the venue's own parts go to standard error; `RUST_LOG` asks for more or for others'.
+fn log_to_stderr() {
+    let own = "lifeboat=warn,lifeboat_node=warn,lifeboat_gateway=warn,lifeboat_drill=warn";
+    let filter = tracing_subscriber::EnvFilter::try_from_default_env()
+        .unwrap_or_else(|_| tracing_subscriber::EnvFilter::new(own));
+    tracing_subscriber::fmt()
+        .with_env_filter(filter)
+        .with_writer(std::io::stderr)
+        .init();
+}

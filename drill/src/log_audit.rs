@@ -72,8 +72,8 @@ pub struct LogReport {
     pub root: Digest,
     /// Commands in all.
     pub commands: u64,
-    /// Commands that were refused.
-    pub rejected: u64,
+    /// Commands that were refused, by reason.
+    pub rejected: BTreeMap<&'static str, u64>,
     /// Commands that were quarantined.
     pub quarantined: u64,
     /// Trades.
@@ -102,7 +102,7 @@ struct Replay {
     report: LogReport,
 }
 
-/// Replays a log. `each` sees every record after it was checked, with its events.
+/// Replays a log up to its last whole record. `each` sees every record after it was checked, with its events.
 ///
 /// # Errors
 /// The first [`LogFinding`].
@@ -114,7 +114,12 @@ pub fn audit_log(
     let mut replay = Replay::new(&*files, genesis)?;
     let mut reader = Reader::open(files, Height::new(0))?;
     while let Some(record) = reader.next() {
-        let record = record?;
+        let record = match record {
+            Ok(record) => record,
+            // A crash in the middle of a write: consensus's own store has that block.
+            Err(JournalError::Torn { .. }) => break,
+            Err(error) => return Err(error.into()),
+        };
         let events = replay.block(&record)?;
         let (bytes, bytes_total) = reader.progress();
         let height = record.block.header().height;
@@ -222,7 +227,9 @@ impl Replay {
         }
         for event in &events {
             match event {
-                Event::CommandRejected { .. } => self.report.rejected += 1,
+                Event::CommandRejected { reject, .. } => {
+                    *self.report.rejected.entry(reject.name()).or_default() += 1;
+                }
                 Event::CommandQuarantined { .. } => self.report.quarantined += 1,
                 Event::Traded(_) => self.report.trades += 1,
                 _ => {}

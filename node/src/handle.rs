@@ -116,7 +116,8 @@ impl NodeHandle {
         let finalized = shared.finalized_height.load(Ordering::Relaxed);
         let voting = shared.voting.load(Ordering::Relaxed);
         let at_tip = frontier.height.get() + TIP_LAG_MAX >= finalized;
-        let alive = now.since(frontier.time) <= ALIVE_MS;
+        let clock = shared.pacing.clock;
+        let alive = clock.local_ms(clock.venue(now).since(frontier.time)) <= ALIVE_MS;
         Status {
             height: frontier.height,
             time: frontier.time,

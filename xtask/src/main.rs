@@ -3,6 +3,7 @@
 //! Depends on the standard library and `anyhow` only, so that it builds in seconds and never
 //! shares a compile error with what it checks.
 
+mod client;
 mod count;
 mod python;
 mod steps;

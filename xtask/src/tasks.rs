@@ -5,6 +5,7 @@ use std::process::Command;
 
 use anyhow::{Result, bail};
 
+use crate::client::Venue;
 use crate::python;
 use crate::steps::{Steps, Worth, answers, must};
 
@@ -12,8 +13,8 @@ use crate::steps::{Steps, Worth, answers, must};
 const SWEEP_SEEDS: &str = "2000";
 /// Seconds a fuzz target runs by default.
 const FUZZ_SECONDS: &str = "60";
-/// The script that drives the third-party client, once the gateway has it.
-const CLIENT_TEST: &str = "gateway/tests/ccxt_client.py";
+/// The script that drives the third-party client.
+const CLIENT_TEST: &str = "gateway/tests/ccxt/run.py";
 
 /// The repository's root.
 pub fn root() -> PathBuf {
@@ -52,12 +53,14 @@ pub fn test() -> Result<()> {
     } else {
         println!("\n== deny: cargo-deny is not installed; licences and sources are not checked");
     }
-    if built && root().join(CLIENT_TEST).exists() {
+    if built {
         python::install()?;
+        let venue = Venue::start(
+            &target().join("release/lifeboat"),
+            &target().join("test-venue"),
+        )?;
         let mut client = Command::new(python::interpreter());
-        client
-            .arg(CLIENT_TEST)
-            .arg(target().join("release/lifeboat"));
+        client.args([CLIENT_TEST, &venue.url, &venue.key, &venue.secret]);
         steps.run("ccxt", Worth::ItsSummary, &mut client)?;
     }
     steps.finish()

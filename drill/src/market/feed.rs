@@ -1,5 +1,7 @@
 //! What one validator sees of the market, signed as its observations.
 
+use std::collections::VecDeque;
+
 use ed25519_zebra::{SigningKey, VerificationKeyBytes};
 use lifeboat_engine::Command;
 use lifeboat_engine::command::{
@@ -10,6 +12,9 @@ use lifeboat_engine::types::{ChainId, Nonce, Price, PublicKey, TimeMs, Underlyin
 use super::dice::Dice;
 use super::instruments::Instruments;
 use super::outlook::Outlook;
+
+/// Proposals of one step: well under the nonce window, so that none grows stale on the way.
+const PROPOSALS_PER_STEP: usize = 64;
 
 /// How a validator observes.
 #[derive(Clone, Copy, Debug)]
@@ -30,6 +35,8 @@ pub struct Feed {
     key: SigningKey,
     chain: ChainId,
     last_nonce: u64,
+    /// Proposals that are due and not made yet.
+    due: VecDeque<Proposal>,
 }
 
 impl Feed {
@@ -40,6 +47,7 @@ impl Feed {
             key: SigningKey::from(secret),
             chain,
             last_nonce: 0,
+            due: VecDeque::new(),
         }
     }
 
@@ -60,11 +68,14 @@ impl Feed {
         instruments: &Instruments,
         now: TimeMs,
     ) -> Vec<Command> {
-        let due = outlook
-            .listings_due(now)
-            .into_iter()
-            .map(Proposal::ListOption);
-        let mut reports: Vec<Report> = due.map(Report::Attest).collect();
+        self.due.extend(
+            outlook
+                .listings_due(now)
+                .into_iter()
+                .map(Proposal::ListOption),
+        );
+        let count = self.due.len().min(PROPOSALS_PER_STEP);
+        let mut reports: Vec<Report> = self.due.drain(..count).map(Report::Attest).collect();
         for underlying in instruments.underlyings() {
             let observation = self.observe(outlook, instruments, underlying, now);
             reports.extend(observation.map(Report::Observe));

@@ -1,7 +1,9 @@
 //! The whole market in one place: an outlook, its makers and takers, stepped by block time.
 
 use lifeboat_engine::command::{Action, CancelScope, OptionTerms};
-use lifeboat_engine::types::{AccountId, ChainId, InstrumentId, Price, PublicKey, Qty, TimeMs};
+use lifeboat_engine::types::{
+    AccountId, ChainId, InstrumentId, Mode, Price, PublicKey, Qty, TimeMs,
+};
 use lifeboat_engine::{Command, Event};
 
 use super::instruments::Instruments;
@@ -37,6 +39,7 @@ pub struct Simulation {
     instruments: Instruments,
     makers: Vec<Maker>,
     takers: Vec<Taker>,
+    mode: Mode,
 }
 
 impl Simulation {
@@ -65,6 +68,7 @@ impl Simulation {
             instruments: Instruments::new(settings.steps.clone()),
             makers: (0..settings.makers).map(maker).collect(),
             takers: (0..settings.takers).map(taker).collect(),
+            mode: Mode::Open,
         }
     }
 
@@ -109,6 +113,9 @@ impl Simulation {
     /// Learns what happened.
     pub fn on_events(&mut self, events: &[Event]) {
         for event in events {
+            if let Event::ModeChanged { to, .. } = event {
+                self.mode = *to;
+            }
             self.instruments.on_event(event);
             self.makers
                 .iter_mut()
@@ -119,8 +126,16 @@ impl Simulation {
         }
     }
 
-    /// What the participants send by block time `now`.
+    /// The mode of a venue that ran before.
+    pub const fn in_mode(&mut self, mode: Mode) {
+        self.mode = mode;
+    }
+
+    /// What the participants send by block time `now`; nothing unless the venue is open.
     pub fn step(&mut self, now: TimeMs) -> Vec<Command> {
+        if self.mode != Mode::Open {
+            return Vec::new();
+        }
         let outlook = self.outlook.as_mut();
         let mut commands = Vec::new();
         for maker in &mut self.makers {

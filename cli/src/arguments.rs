@@ -1,0 +1,126 @@
+//! The command line, as typed. What it means is resolved by the command it belongs to.
+
+use std::net::SocketAddr;
+use std::path::PathBuf;
+
+use clap::{Args, Parser, Subcommand};
+
+/// A crypto-options venue that survives the loss of its parts.
+#[derive(Parser)]
+#[command(name = "lifeboat", version, args_conflicts_with_subcommands = true)]
+pub struct Arguments {
+    /// What to do; without it, `run`.
+    #[command(subcommand)]
+    pub command: Option<Command>,
+    /// Options of `run`.
+    #[command(flatten)]
+    pub run: RunArguments,
+}
+
+/// The subcommands.
+#[derive(Subcommand)]
+pub enum Command {
+    /// Run a whole venue on this machine: four validators, a market, the gateway (the default)
+    Run(RunArguments),
+    /// Run one validator from its configuration file
+    Node(NodeArguments),
+    /// Make keys and configuration for the validators of a new venue
+    Init(InitArguments),
+    /// Replay a node's journal and compare every root that was agreed
+    Verify(VerifyArguments),
+}
+
+/// Options of `run`.
+#[derive(Args, Clone)]
+pub struct RunArguments {
+    /// Folder for keys, journals and snapshots; an existing one is continued
+    #[arg(long, default_value = "lifeboat-data", value_name = "DIR")]
+    pub data: PathBuf,
+    /// Address of the gateway
+    #[arg(long, default_value = "127.0.0.1:8080", value_name = "ADDRESS")]
+    pub listen: SocketAddr,
+    /// Trade recorded option chains instead of a simulated market
+    #[arg(long, value_name = "FILE")]
+    pub replay: Option<PathBuf>,
+    /// How many times faster than life a recording runs
+    #[arg(long, default_value_t = 60, value_name = "FACTOR", requires = "replay")]
+    #[arg(value_parser = clap::value_parser!(u32).range(1..=3_600))]
+    pub speed: u32,
+    /// Seed of the simulated market
+    #[arg(long, default_value_t = 1)]
+    pub seed: u64,
+    /// Stop cleanly after this many seconds
+    #[arg(long, value_name = "SECONDS")]
+    pub stop_after: Option<u64>,
+    /// When ready, print one JSON object as a line of its own
+    #[arg(long)]
+    pub json: bool,
+}
+
+/// Options of `node`.
+#[derive(Args)]
+pub struct NodeArguments {
+    /// The validator's configuration file, as `init` writes it
+    #[arg(long, value_name = "FILE")]
+    pub config: PathBuf,
+    /// When ready, print one JSON object as a line of its own
+    #[arg(long)]
+    pub json: bool,
+}
+
+/// Options of `init`.
+#[derive(Args)]
+pub struct InitArguments {
+    /// Folder to write; it must not exist yet
+    #[arg(value_name = "DIR")]
+    pub out: PathBuf,
+    /// How many validators; 3f + 1 survive the loss of f
+    #[arg(long, default_value_t = 4)]
+    #[arg(value_parser = clap::value_parser!(u16).range(1..=128))]
+    pub validators: u16,
+    /// First of the ports; each validator takes a few
+    #[arg(long, default_value_t = 21_000)]
+    pub base_port: u16,
+    /// Accounts from which load generators send single orders
+    #[arg(long, default_value_t = 64)]
+    pub traders: u32,
+    /// Accounts from which load generators quote
+    #[arg(long, default_value_t = 4)]
+    pub quoters: u32,
+    /// Seed of the development accounts and of the simulated market
+    #[arg(long, default_value_t = 1)]
+    pub seed: u64,
+}
+
+/// Options of `verify`.
+#[derive(Args)]
+pub struct VerifyArguments {
+    /// A validator's data folder
+    #[arg(value_name = "DIR")]
+    pub data: PathBuf,
+    /// End with one JSON object as the last line
+    #[arg(long)]
+    pub json: bool,
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use clap::CommandFactory as _;
+
+    #[test]
+    fn the_command_line_is_consistent() {
+        Arguments::command().debug_assert();
+    }
+
+    #[test]
+    fn no_subcommand_means_run() -> Result<(), clap::Error> {
+        let bare = Arguments::try_parse_from(["lifeboat", "--seed", "7"])?;
+        assert!(bare.command.is_none() && bare.run.seed == 7);
+        let named = Arguments::try_parse_from(["lifeboat", "run", "--seed", "7"])?;
+        assert!(matches!(named.command, Some(Command::Run(run)) if run.seed == 7));
+        assert!(Arguments::try_parse_from(["lifeboat", "run", "--speed", "10"]).is_err());
+        assert!(Arguments::try_parse_from(["lifeboat", "--seed", "7", "init"]).is_err());
+        Ok(())
+    }
+}

@@ -1,0 +1,162 @@
+//! A node as the gateway's venue.
+
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+
+use lifeboat_engine::types::{ChainId, TimeMs};
+use lifeboat_engine::{AgreedRoot, Command, Engine};
+use lifeboat_gateway::{AppliedBlock, SubmitError, ValidatorStatus, Venue, VenueStatus};
+use lifeboat_node::handle::NodeHandle;
+use lifeboat_node::outcome::{Answer, Waiter};
+use lifeboat_node::shared;
+use tokio::sync::{broadcast, oneshot};
+
+use crate::development::wall_ms;
+use crate::market::CurrentNode;
+
+/// Blocks that a subscriber of the gateway may fall behind.
+const BLOCKS_KEPT: usize = 1_024;
+
+/// The validator beside the gateway.
+pub struct NodeVenue {
+    chain: ChainId,
+    node: CurrentNode,
+    validators: Vec<CurrentNode>,
+    blocks: broadcast::Sender<Arc<AppliedBlock>>,
+    /// Wall time at which the last block came.
+    last_block_ms: AtomicU64,
+    /// What the last block's header says, which its certificate covers.
+    agreed: Mutex<Option<AgreedRoot>>,
+}
+
+impl NodeVenue {
+    /// The venue beside `node`; `validators` are those whose health can be seen from here.
+    pub fn new(chain: ChainId, node: CurrentNode, validators: Vec<CurrentNode>) -> Arc<Self> {
+        let blocks = broadcast::Sender::new(BLOCKS_KEPT);
+        Arc::new(Self {
+            chain,
+            node,
+            validators,
+            blocks,
+            last_block_ms: AtomicU64::new(wall_ms()),
+            agreed: Mutex::new(None),
+        })
+    }
+
+    fn agreed(&self) -> MutexGuard<'_, Option<AgreedRoot>> {
+        self.agreed.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    fn handle(&self) -> Option<NodeHandle> {
+        self.node.borrow().clone()
+    }
+
+    /// Passes the node's blocks on, as long as it runs.
+    pub async fn follow(self: Arc<Self>) {
+        let mut current = self.node.clone();
+        loop {
+            let node = current.borrow_and_update().clone();
+            if let Some(node) = node {
+                self.follow_node(&node).await;
+            }
+            if current.changed().await.is_err() {
+                return;
+            }
+        }
+    }
+
+    async fn follow_node(&self, node: &NodeHandle) {
+        let mut blocks = node.subscribe();
+        loop {
+            let block = tokio::select! {
+                _ = node.stopped() => return,
+                block = blocks.recv() => block,
+            };
+            match block {
+                Ok(block) => {
+                    let header = &block.header;
+                    *self.agreed() = Some(AgreedRoot {
+                        height: header.executed,
+                        root: header.state_root,
+                    });
+                    self.last_block_ms.store(wall_ms(), Ordering::Relaxed);
+                    // Nobody listening is no error.
+                    let _ = self.blocks.send(Arc::new(translate(&block)));
+                }
+                Err(broadcast::error::RecvError::Lagged(missed)) => {
+                    tracing::warn!(missed, "the gateway's feed fell behind the node");
+                }
+                Err(broadcast::error::RecvError::Closed) => return,
+            }
+        }
+    }
+}
+
+fn translate(block: &shared::AppliedBlock) -> AppliedBlock {
+    let applied = block.applied;
+    AppliedBlock {
+        height: applied.height,
+        time: applied.time,
+        root: applied.state_root,
+        mode: applied.mode,
+        first_event: applied.first_event,
+        commands: block.body.commands().to_vec(),
+        events: block.events.clone(),
+    }
+}
+
+impl Venue for NodeVenue {
+    fn read(&self, f: &mut dyn FnMut(&Engine)) {
+        if let Some(node) = self.handle() {
+            node.with_engine(f);
+        }
+    }
+
+    fn submit(&self, command: Command) -> Result<(), SubmitError> {
+        let node = self.handle().ok_or(SubmitError::Closed)?;
+        let (waiter, mut answer) = oneshot::channel();
+        node.submit_with(command, Waiter::Once(waiter));
+        match answer.try_recv() {
+            Ok(Answer::Busy) => Err(SubmitError::Busy),
+            Ok(Answer::Unknown) => Err(SubmitError::Closed),
+            _ => Ok(()),
+        }
+    }
+
+    fn subscribe(&self) -> broadcast::Receiver<Arc<AppliedBlock>> {
+        self.blocks.subscribe()
+    }
+
+    fn status(&self) -> VenueStatus {
+        let now = wall_ms();
+        let Some(node) = self.handle() else {
+            return VenueStatus {
+                chain: self.chain,
+                ..VenueStatus::default()
+            };
+        };
+        let status = node.status(TimeMs::new(now));
+        VenueStatus {
+            chain: self.chain,
+            height: status.height,
+            time: status.time,
+            root: status.root,
+            agreed: *self.agreed(),
+            block_age_ms: now.saturating_sub(self.last_block_ms.load(Ordering::Relaxed)),
+            detail: format!("{} of the other validators heard lately", status.peers),
+            validators: self.validators.iter().enumerate().map(validator).collect(),
+        }
+    }
+}
+
+fn validator((index, node): (usize, &CurrentNode)) -> ValidatorStatus {
+    let status = node
+        .borrow()
+        .as_ref()
+        .map(|node| node.status(TimeMs::new(wall_ms())));
+    ValidatorStatus {
+        name: format!("validator {index}"),
+        connected: status.as_ref().is_some_and(|status| status.voting),
+        height: status.map(|status| status.height).unwrap_or_default(),
+    }
+}

@@ -1,0 +1,102 @@
+//! `lifeboat verify`: an auditor's replay of one validator's log.
+
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+
+use anyhow::{Result, bail};
+use lifeboat_drill::log_audit::{LogReport, audit_log};
+use lifeboat_node::config::{NodeFile, read_venue};
+use lifeboat_node::files::Disk;
+use lifeboat_node::verify::{Verified, verify_folder};
+use serde_json::json;
+
+use crate::arguments::VerifyArguments;
+use crate::say::Say;
+
+/// Replays a validator's log from genesis: every root that was agreed, the certificate that covers
+/// it, and then the books after every block.
+pub fn verify(arguments: &VerifyArguments) -> Result<()> {
+    let say = Say::new(arguments.json);
+    let folder = folder(&arguments.data)?;
+    let checked = certified(&folder, say).and_then(|certified| Ok((certified, books(&folder, say)?)));
+    match checked {
+        Ok((certified, report)) => {
+            tell(&certified, &report, say);
+            Ok(())
+        }
+        Err(finding) => {
+            say.object(&json!({ "passed": false, "finding": format!("{finding:#}") }));
+            Err(finding.context(format!("{} does not verify", folder.display())))
+        }
+    }
+}
+
+fn certified(folder: &Path, say: Say) -> Result<Verified> {
+    let bar = say.bar(0, "roots and certificate");
+    let verified = verify_folder(folder, |bytes, bytes_total| {
+        bar.set_length(bytes_total);
+        bar.set_position(bytes);
+    });
+    bar.finish_and_clear();
+    Ok(verified?)
+}
+
+fn books(folder: &Path, say: Say) -> Result<LogReport> {
+    let venue = read_venue(&folder.join("genesis.bin"))?;
+    let node = NodeFile::load(&folder.join("node.toml"))?;
+    let disk = Disk::open(folder.join(node.data).join("state"))?;
+    let bar = say.bar(0, "books");
+    let audited = audit_log(Arc::new(disk), venue.genesis(), |_, _, progress| {
+        bar.set_length(progress.bytes_total);
+        bar.set_position(progress.bytes);
+    });
+    bar.finish_and_clear();
+    Ok(audited?)
+}
+
+/// A validator's folder: the one given, or the first in a venue's.
+fn folder(given: &Path) -> Result<PathBuf> {
+    let first = given.join("node-0");
+    for folder in [given, &first] {
+        if folder.join("genesis.bin").exists() {
+            return Ok(folder.to_owned());
+        }
+    }
+    bail!(
+        "{} is no validator's folder: there is no genesis.bin in it. Give the folder that holds \
+         node.toml, or the one `lifeboat run` keeps its data in",
+        given.display()
+    );
+}
+
+fn tell(certified: &Verified, report: &LogReport, say: Say) {
+    say.line(format!(
+        "{} blocks, {} commands, {} trades.",
+        report.height, report.commands, report.trades
+    ));
+    say.line(format!("Root after the last: {}", report.root));
+    if let Some(height) = certified.certified {
+        say.line(format!("The validators' certificate covers every block up to {height}."));
+    }
+    if let Some(torn) = &certified.torn {
+        say.line(format!("{torn}: a crash left that, and consensus's own store has the block."));
+    }
+    let checks: Vec<String> = report
+        .checks
+        .iter()
+        .map(|(id, count)| format!("{id} {count} times"))
+        .collect();
+    say.line(format!("Everything holds. Checked: {}.", checks.join(", ")));
+    say.object(&json!({
+        "passed": true,
+        "roots_compared": certified.roots_compared,
+        "certified": certified.certified.map(|height| height.get()),
+        "height": report.height.get(),
+        "root": report.root.to_string(),
+        "commands": report.commands,
+        "rejected": report.rejected,
+        "quarantined": report.quarantined,
+        "trades": report.trades,
+        "invariants": report.checks,
+    }));
+}
