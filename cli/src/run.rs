@@ -199,13 +199,10 @@ impl Embedded {
     fn is_ready(&self) -> bool {
         let now = TimeMs::new(wall_ms());
         let ready = |service: &Service| service.handle().status(now).ready;
-        let quoted = |service: &Service| {
-            service
-                .handle()
-                .with_engine(|engine| engine.live_orders() > 0)
-                == Some(true)
-        };
-        self.services.iter().all(ready) && self.services.first().is_some_and(quoted)
+        let quoted = |engine: &Engine| engine.live_orders() > 0 || !is_open(engine);
+        let first = self.services.first().map(Service::handle);
+        self.services.iter().all(ready)
+            && first.and_then(|node| node.with_engine(quoted)) == Some(true)
     }
 
     fn say_ready(&self, arguments: &RunArguments, gateway: &Running, say: Say) {

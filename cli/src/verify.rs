@@ -18,7 +18,8 @@ use crate::say::Say;
 pub fn verify(arguments: &VerifyArguments) -> Result<()> {
     let say = Say::new(arguments.json);
     let folder = folder(&arguments.data)?;
-    let checked = certified(&folder, say).and_then(|certified| Ok((certified, books(&folder, say)?)));
+    let checked =
+        certified(&folder, say).and_then(|certified| Ok((certified, books(&folder, say)?)));
     match checked {
         Ok((certified, report)) => {
             tell(&certified, &report, say);
@@ -76,10 +77,14 @@ fn tell(certified: &Verified, report: &LogReport, say: Say) {
     ));
     say.line(format!("Root after the last: {}", report.root));
     if let Some(height) = certified.certified {
-        say.line(format!("The validators' certificate covers every block up to {height}."));
+        say.line(format!(
+            "The validators' certificate covers every block up to {height}."
+        ));
     }
     if let Some(torn) = &certified.torn {
-        say.line(format!("{torn}: a crash left that, and consensus's own store has the block."));
+        say.line(format!(
+            "{torn}: a crash left that, and consensus's own store has the block."
+        ));
     }
     let checks: Vec<String> = report
         .checks
