@@ -26,8 +26,12 @@ pub enum Command {
     Node(NodeArguments),
     /// Make keys and configuration for the validators of a new venue
     Init(InitArguments),
+    /// Break a venue on purpose and measure how it comes back
+    Drill(DrillArguments),
     /// Replay a node's journal and compare every root that was agreed
     Verify(VerifyArguments),
+    /// Measure a whole venue under load
+    Bench(BenchArguments),
 }
 
 /// Options of `run`.
@@ -92,12 +96,54 @@ pub struct InitArguments {
     pub seed: u64,
 }
 
+/// Options of `drill`.
+#[derive(Args)]
+pub struct DrillArguments {
+    /// Which drill; without it, they are listed
+    pub name: Option<String>,
+    /// How often to run it
+    #[arg(long, default_value_t = 1)]
+    pub runs: u32,
+    /// Seed of the load and of the moment of each fault
+    #[arg(long, default_value_t = 1)]
+    pub seed: u64,
+    /// Single orders a second
+    #[arg(long, default_value_t = 1_000)]
+    pub rate: u32,
+    /// Keep the data folders of the validators here
+    #[arg(long, value_name = "DIR")]
+    pub keep: Option<PathBuf>,
+    /// End with one JSON object as the last line
+    #[arg(long)]
+    pub json: bool,
+}
+
 /// Options of `verify`.
 #[derive(Args)]
 pub struct VerifyArguments {
     /// A validator's data folder
     #[arg(value_name = "DIR")]
     pub data: PathBuf,
+    /// End with one JSON object as the last line
+    #[arg(long)]
+    pub json: bool,
+}
+
+/// Options of `bench`.
+#[derive(Args)]
+pub struct BenchArguments {
+    /// How long each measurement runs
+    #[arg(long, default_value_t = 10)]
+    pub seconds: u64,
+    /// Single orders a second; without it, the highest rate is searched
+    #[arg(long)]
+    pub orders: Option<u32>,
+    /// Quoted levels a second, in mass quotes; without it, the highest rate is searched
+    #[arg(long)]
+    pub levels: Option<u32>,
+    /// Seed of the load
+    #[arg(long, default_value_t = 1)]
+    pub seed: u64,
     /// End with one JSON object as the last line
     #[arg(long)]
     pub json: bool,
@@ -120,7 +166,7 @@ mod tests {
         let named = Arguments::try_parse_from(["lifeboat", "run", "--seed", "7"])?;
         assert!(matches!(named.command, Some(Command::Run(run)) if run.seed == 7));
         assert!(Arguments::try_parse_from(["lifeboat", "run", "--speed", "10"]).is_err());
-        assert!(Arguments::try_parse_from(["lifeboat", "--seed", "7", "init"]).is_err());
+        assert!(Arguments::try_parse_from(["lifeboat", "--seed", "7", "drill"]).is_err());
         Ok(())
     }
 }

@@ -5,6 +5,7 @@
 
 mod arguments;
 mod development;
+mod drill;
 mod init;
 mod market;
 mod node;
@@ -38,6 +39,8 @@ fn dispatch(arguments: Arguments) -> Result<()> {
         Command::Run(run) => run::run(&run),
         Command::Node(node) => node::node(&node),
         Command::Init(init) => init::init(&init),
+        Command::Drill(arguments) => drill::drill(&arguments),
+        Command::Bench(arguments) => drill::bench(&arguments),
         Command::Verify(verify) => verify::verify(&verify),
     }
 }
