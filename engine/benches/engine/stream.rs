@@ -11,7 +11,9 @@ use crate::venue::{LOT, TICK, Venue, limit};
 use lifeboat_engine::CheckedCommand;
 use lifeboat_engine::command::{Action, AmendOrder, OrderRef};
 use lifeboat_engine::event::Event;
-use lifeboat_engine::types::{ClientOrderId, OrderId, PostOnly, Price, Qty, Side, TimeInForce};
+use lifeboat_engine::types::{
+    ClientOrderId, Digest, OrderId, PostOnly, Price, Qty, Side, TimeInForce,
+};
 use std::time::Instant;
 
 const HEADER_BYTES: usize = 64;
@@ -67,6 +69,8 @@ struct Cost {
     begin: f64,
     root: f64,
     allocations: f64,
+    /// The state after the last command: two builds that agree on it behaved alike.
+    state_root: Digest,
 }
 
 fn integer<const N: usize>(bytes: &[u8], at: usize) -> u64 {
@@ -297,6 +301,7 @@ fn run(stream: &Stream) -> Cost {
         begin: each(begin),
         root: each(root),
         allocations: each(allocated) * 1e6,
+        state_root: run.venue.engine.state_root(),
     }
 }
 
@@ -380,8 +385,8 @@ pub fn report(path: &str, quick: bool) -> Result<(), String> {
     if quick {
         let cost = run(&stream);
         println!(
-            "  one run: commands {:.0}, roots {:.0}, begin {:.0}, allocations {:.0}",
-            cost.commands, cost.root, cost.begin, cost.allocations
+            "  one run: commands {:.0}, roots {:.0}, begin {:.0}, allocations {:.0}, last state root {}",
+            cost.commands, cost.root, cost.begin, cost.allocations, cost.state_root
         );
         return Ok(());
     }
