@@ -334,11 +334,14 @@ fn outcome(index: u32, span: Span, kept: usize, events: &[Event], applied: &Appl
     }
 }
 
+/// A snapshot and the state it holds.
+type Loaded = (Snapshot, Box<dyn Machine>);
+
 fn load_snapshot(
     blueprint: &dyn Blueprint,
     files: &dyn Files,
     height_max: u64,
-) -> Result<Option<(Snapshot, Box<dyn Machine>)>, Stop> {
+) -> Result<Option<Loaded>, Stop> {
     let accept = |snapshot: &Snapshot| {
         let machine = blueprint
             .restore(&snapshot.state)

@@ -24,6 +24,7 @@ pub mod outcome;
 pub mod quarantine;
 pub mod service;
 pub mod shared;
+pub mod signal;
 pub mod sim;
 pub mod snapshot;
 pub mod venue;

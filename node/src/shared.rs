@@ -10,10 +10,11 @@ use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use lifeboat_engine::types::{ChainId, Digest, Height, Mode, TimeMs};
 use lifeboat_engine::{Applied, Event};
-use tokio::sync::{Notify, broadcast, watch};
+use tokio::sync::{Notify, broadcast};
 
 use crate::block::{Block, Body, Header};
 use crate::mempool::{Mempool, MempoolLimits};
+use crate::signal::Signal;
 
 /// How far behind a block's height its header's executed height may be.
 pub const ROOT_LAG_MAX: u64 = 1_024;
@@ -201,11 +202,11 @@ pub struct Shared {
     /// Wakes a proposer when commands arrive.
     pub arrived: Notify,
     mempool: Mutex<Mempool>,
-    frontier: watch::Sender<Frontier>,
+    frontier: Signal<Frontier>,
     roots: Mutex<VecDeque<(Height, Digest)>>,
     blocks: broadcast::Sender<Arc<AppliedBlock>>,
     peers: Mutex<BTreeMap<[u8; 32], PeerTip>>,
-    stop: watch::Sender<Option<Stop>>,
+    stop: Signal<Option<Stop>>,
 }
 
 /// Locks whatever a panicking thread may have left: every critical section here leaves its data
@@ -240,10 +241,10 @@ impl Shared {
             arrived: Notify::new(),
             mempool: Mutex::new(Mempool::new(limits)),
             roots: Mutex::new(VecDeque::from([(frontier.height, frontier.root)])),
-            frontier: watch::Sender::new(frontier),
+            frontier: Signal::new(frontier),
             blocks: broadcast::Sender::new(SUBSCRIBER_LAG_MAX),
             peers: Mutex::new(BTreeMap::new()),
-            stop: watch::Sender::new(None),
+            stop: Signal::new(None),
         }
     }
 
@@ -254,19 +255,12 @@ impl Shared {
 
     /// The last executed block.
     pub fn frontier(&self) -> Frontier {
-        *self.frontier.borrow()
-    }
-
-    /// Notices every new frontier.
-    pub fn watch_frontier(&self) -> watch::Receiver<Frontier> {
-        self.frontier.subscribe()
+        self.frontier.get()
     }
 
     /// Resolves once `height` is executed.
     pub async fn executed(&self, height: Height) {
-        let mut frontier = self.frontier.subscribe();
-        // The sender lives as long as `self`, so waiting cannot fail.
-        let _ = frontier.wait_for(|at| at.height >= height).await;
+        self.frontier.wait_for(|at| at.height >= height).await;
     }
 
     /// Replaces the frontier and the recent roots: a snapshot was loaded.
@@ -276,7 +270,7 @@ impl Shared {
         roots: impl IntoIterator<Item = (Height, Digest)>,
     ) {
         *lock(&self.roots) = roots.into_iter().collect();
-        self.frontier.send_replace(frontier);
+        self.frontier.update(|at| *at = frontier);
     }
 
     /// Moves the frontier to the next executed block.
@@ -290,7 +284,7 @@ impl Shared {
         }
         self.finalized_height
             .fetch_max(frontier.height.get(), Ordering::Relaxed);
-        self.frontier.send_replace(frontier);
+        self.frontier.update(|at| *at = frontier);
     }
 
     /// This node's root after `height`, if it is recent.
@@ -333,27 +327,20 @@ impl Shared {
 
     /// Asks the node to stop; the first reason stays.
     pub fn stop(&self, reason: Stop) {
-        self.stop.send_if_modified(|held| {
-            let first = held.is_none();
-            if first {
-                *held = Some(reason);
-            }
-            first
+        self.stop.update(|held| {
+            held.get_or_insert(reason);
         });
     }
 
     /// The reason to stop, if there is one.
     pub fn stopping(&self) -> Option<Stop> {
-        self.stop.borrow().clone()
+        self.stop.get()
     }
 
     /// Resolves with the reason to stop.
     pub async fn stopped(&self) -> Stop {
-        let mut stop = self.stop.subscribe();
-        match stop.wait_for(Option::is_some).await {
-            Ok(reason) => reason.clone().unwrap_or(Stop::Requested),
-            Err(_) => Stop::Requested,
-        }
+        let reason = self.stop.wait_for(Option::is_some).await;
+        reason.unwrap_or(Stop::Requested)
     }
 }
 

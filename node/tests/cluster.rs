@@ -85,11 +85,24 @@ fn executed(cluster: &Cluster, index: usize) -> usize {
 
 #[test]
 fn same_seed_same_run() {
-    let scenario = |cluster: Cluster| async move {
+    let scenario = |mut cluster: Cluster| async move {
         settle(&cluster, 1, 1, 10).await;
+        cluster.crash(3, 400_000).await;
+        settle(&cluster, 0, 2, 5).await;
+        cluster.partition(|node| node == 1).await;
+        cluster.start(3).await;
+        settle(&cluster, 3, 3, 5).await;
+        cluster.link_all(LinkQuality::default()).await;
+        settle(&cluster, 1, 4, 5).await;
         cluster.height(0)
     };
-    assert_eq!(run(5, config(), scenario), run(5, config(), scenario));
+    for seed in 5..9 {
+        assert_eq!(
+            run(seed, config(), scenario),
+            run(seed, config(), scenario),
+            "seed {seed}"
+        );
+    }
 }
 
 #[test]

@@ -1,7 +1,8 @@
 //! Four validators on real sockets, threads and disks, with the real engine.
 
-use std::collections::BTreeMap;
+use std::collections::BTreeSet;
 use std::net::{IpAddr, Ipv4Addr, SocketAddr};
+use std::ops::Range;
 use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant, SystemTime};
 
@@ -12,7 +13,7 @@ use lifeboat_engine::types::{
 };
 use lifeboat_engine::{Command, Genesis, GenesisAccount, Parameters, Reject};
 use lifeboat_node::config::{InitPlan, NodeConfig, init};
-use lifeboat_node::ingress::{BlockingClient, Reply, Request};
+use lifeboat_node::ingress::{BlockingClient, Client, Reply, Request};
 use lifeboat_node::node::Tuning;
 use lifeboat_node::outcome::Verdict;
 use lifeboat_node::service::Service;
@@ -96,42 +97,41 @@ fn is_ready(service: &Service) -> bool {
 }
 
 /// Submits commands one by one at a steady pace and returns the latencies in milliseconds, sorted.
-fn load(address: SocketAddr, nonces: std::ops::Range<u64>, every: Duration) -> Vec<u64> {
-    let mut client = BlockingClient::connect(address, PATIENCE).expect("the node listens");
-    let mut sent = BTreeMap::new();
-    let mut latencies = Vec::new();
-    let started = Instant::now();
-    for (place, nonce) in (0u32..).zip(nonces) {
-        let due = started + every * place;
-        std::thread::sleep(due.saturating_duration_since(Instant::now()));
-        let command = command(nonce, &CHAIN);
-        client.queue(&Request::Submit { id: nonce, command });
-        client.flush().expect("the connection holds");
-        sent.insert(nonce, Instant::now());
-        if sent.len() >= 64 {
-            receive(&mut client, &mut sent, &mut latencies);
+fn load(address: SocketAddr, nonces: Range<u64>, every: Duration) -> Vec<u64> {
+    let mut runtime = tokio::runtime::Builder::new_current_thread();
+    let runtime = runtime.enable_all().build().expect("a runtime starts");
+    runtime.block_on(async {
+        let mut client = Client::connect(address).await.expect("the node listens");
+        let requests = client.sender();
+        let started = Instant::now();
+        let first = nonces.start;
+        let count = (nonces.end - first) as usize;
+        let due = move |nonce: u64| started + every * (nonce - first) as u32;
+        tokio::spawn(async move {
+            for id in nonces {
+                tokio::time::sleep_until(due(id).into()).await;
+                let command = command(id, &CHAIN);
+                requests
+                    .send(Request::Submit { id, command })
+                    .await
+                    .expect("it is connected");
+            }
+        });
+        let mut answered = BTreeSet::new();
+        let mut latencies = Vec::new();
+        while answered.len() < count {
+            match client.next().await.expect("an answer comes") {
+                Reply::Outcome { id, outcome } => {
+                    assert_eq!(outcome.verdict, Verdict::Applied, "command {id}");
+                    assert!(answered.insert(id), "command {id} was answered twice");
+                    latencies.push(due(id).elapsed().as_millis() as u64);
+                }
+                other => panic!("unexpected {other:?}"),
+            }
         }
-    }
-    while !sent.is_empty() {
-        receive(&mut client, &mut sent, &mut latencies);
-    }
-    latencies.sort_unstable();
-    latencies
-}
-
-fn receive(
-    client: &mut BlockingClient,
-    sent: &mut BTreeMap<u64, Instant>,
-    latencies: &mut Vec<u64>,
-) {
-    match client.receive().expect("an answer comes") {
-        Reply::Outcome { id, outcome } => {
-            assert_eq!(outcome.verdict, Verdict::Applied, "command {id}");
-            let sent = sent.remove(&id).expect("one answer each");
-            latencies.push(sent.elapsed().as_millis() as u64);
-        }
-        other => panic!("unexpected {other:?}"),
-    }
+        latencies.sort_unstable();
+        latencies
+    })
 }
 
 fn at(latencies: &[u64], part: f64) -> u64 {

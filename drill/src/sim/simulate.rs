@@ -256,7 +256,13 @@ impl Run {
             .filter(|node| node.status(now).voting)
             .count();
         let heights = (0..self.cluster.len()).map(|node| self.cluster.height(node));
-        let near = heights.clone().max().unwrap_or(0) - heights.min().unwrap_or(0) <= 1;
-        all_vote == self.cluster.len() && near
+        let (lowest, highest) = (heights.clone().min(), heights.max());
+        let near = highest.unwrap_or(0) - lowest.unwrap_or(0) <= 1;
+        // What was acknowledged must be everywhere before the logs are looked at.
+        let acknowledged = self
+            .acknowledged
+            .values()
+            .map(|outcome| outcome.height.get());
+        all_vote == self.cluster.len() && near && lowest >= acknowledged.max()
     }
 }
