@@ -455,7 +455,7 @@ proptest! {
             return Ok(());
         }
         for way in 0..(1_u32 << orders.len()) * 5 {
-            let resting = orders.iter().enumerate().map(|(at, open)| (*open, (way / 5 >> at & 1) * 4));
+            let resting = orders.iter().enumerate().map(|(at, open)| (*open, (((way / 5) >> at) & 1) * 4));
             let parts: Vec<_> = resting.chain([(order, way % 5)]).collect();
             let (after, cash_after) = filled(&book, &positions, usdc(cash), &parts);
             let im = twin_im(&slow, model, &after, cash_after);

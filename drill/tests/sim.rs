@@ -1,4 +1,5 @@
-//! Seeds of faults. `LIFEBOAT_SIM_SEEDS=200` runs as many; `LIFEBOAT_SIM_SEED=n` one alone.
+//! Seeds of faults. `LIFEBOAT_SIM_SEEDS=200` runs as many, from `LIFEBOAT_SIM_FIRST`;
+//! `LIFEBOAT_SIM_SEED=n` runs one alone.
 
 use lifeboat_drill::sim::{Fault, Plan, PlannedFault, Report, reproduce_command, simulate};
 
@@ -18,7 +19,8 @@ fn assert_passed(report: &Report, plan: &Plan) {
 
 #[test]
 fn seeds() {
-    for seed in 0..number("LIFEBOAT_SIM_SEEDS").unwrap_or(5) {
+    let first = number("LIFEBOAT_SIM_FIRST").unwrap_or(0);
+    for seed in first..first + number("LIFEBOAT_SIM_SEEDS").unwrap_or(5) {
         let plan = Plan::random(seed);
         let report = simulate(seed, &plan);
         assert_passed(&report, &plan);

@@ -184,7 +184,7 @@ fn only_what_was_submitted_here_is_gossiped_again() {
     );
     assert_eq!(
         mempool.regossip(TimeMs::new(100), TimeMs::new(400), 9_999),
-        [own.bytes.clone()]
+        std::slice::from_ref(&own.bytes)
     );
     assert!(
         mempool

@@ -9,6 +9,8 @@ use crate::client::Venue;
 use crate::python;
 use crate::steps::{Steps, Worth, answers, must};
 
+/// Seeds that every run of the tests simulates.
+const SEEDS: &str = "200";
 /// Seeds of a default sweep.
 const SWEEP_SEEDS: &str = "2000";
 /// Seconds a fuzz target runs by default.
@@ -43,8 +45,12 @@ pub fn test() -> Result<()> {
     )?;
     steps.run("clippy", Worth::OneCheck, &mut clippy_command())?;
     // The binary first: the tests that start processes run this one.
-    let built = steps.run("build", Worth::Nothing, &mut cargo(&["build", "--release"]))?;
-    steps.run("test", Worth::ItsSummary, &mut test_command())?;
+    // The whole workspace at once, so that dependencies are built with one set of features.
+    let build = &["build", "--release", "--workspace"];
+    let built = steps.run("build", Worth::Nothing, &mut cargo(build))?;
+    let mut tests = test_command();
+    tests.env("LIFEBOAT_SIM_SEEDS", SEEDS);
+    steps.run("test", Worth::ItsSummary, &mut tests)?;
     let doc = &["test", "--release", "--workspace", "--doc"];
     steps.run("doctest", Worth::ItsSummary, &mut cargo(doc))?;
     if answers("cargo", &["deny", "--version"]) {
@@ -149,14 +155,16 @@ pub fn sweep(rest: &[String]) -> Result<()> {
         "--release",
         "-p",
         "lifeboat-drill",
-        "seeds",
+        "--test",
+        "sim",
         "--",
-        "--nocapture",
+        "--exact",
+        "seeds",
     ];
     must(
         cargo(run)
-            .env("LIFEBOAT_SEEDS", seeds)
-            .env("LIFEBOAT_SEED_FIRST", first),
+            .env("LIFEBOAT_SIM_SEEDS", seeds)
+            .env("LIFEBOAT_SIM_FIRST", first),
     )
 }
 
