@@ -112,7 +112,7 @@ impl Engine {
         self.instruments.retire(underlying, expiry);
         self.samples.remove(&(underlying, expiry));
         self.surfaces.remove(&(underlying, expiry));
-        self.margin_reset(underlying);
+        self.update_margin_rows(underlying);
     }
 
     /// Pays every position of the expiry. Positions sum to zero and both sides use the same payoff

@@ -202,11 +202,6 @@ impl Engine {
         self.margin.ticked = false;
     }
 
-    /// An expiry left the underlying's books.
-    pub(super) fn margin_reset(&mut self, underlying: UnderlyingId) {
-        self.update_margin_rows(underlying);
-    }
-
     /// Open lots of an account came or went, after the fact. All of them rest at `price`.
     pub(super) fn margin_open_changed(&mut self, order: &OpenLots, change: i64) {
         let Some(instrument) = self.instruments.get(order.instrument) else {

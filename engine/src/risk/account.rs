@@ -7,9 +7,7 @@
 use alloc::vec::Vec;
 
 use super::book::RiskBook;
-use super::evaluate::{
-    GROSS_MAX, Part, PositionLeg, Tables, Workspace, add_held, leg_key, sum_expiry,
-};
+use super::evaluate::{GROSS_MAX, Part, PositionLeg, Tables, add_held, leg_key, sum_expiry};
 use super::lanes::{LANES, Pair, Sums, Width};
 use super::market::Holding;
 use super::row::{InstrumentRow, NO_STRIKE};
@@ -319,25 +317,6 @@ impl RiskBook {
     pub fn forget(&mut self, account: AccountId) {
         if let Some(sums) = self.cache.current(account, self.epoch) {
             sums.clear();
-        }
-    }
-
-    /// A copy with the same values and no remembered accounts, for readers that may not change this.
-    pub fn without_cache(&self) -> Self {
-        Self {
-            parameters: self.parameters.clone(),
-            standard: self.standard.clone(),
-            index: self.index.clone(),
-            rows: self.rows.clone(),
-            pairs: self.pairs.clone(),
-            open: self.open.clone(),
-            vols: self.vols.clone(),
-            free_rows: self.free_rows.clone(),
-            groups: self.groups.clone(),
-            strikes: self.strikes.clone(),
-            work: Workspace::default(),
-            cache: AccountCache::new(1),
-            ..*self
         }
     }
 

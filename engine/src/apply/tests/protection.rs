@@ -20,13 +20,13 @@ fn quote(call: InstrumentId, bid: i64, ask: i64) -> Action {
     })
 }
 
-#[test]
-fn passing_a_limit_pulls_the_quotes_and_freezes() {
+/// Account 1 quotes a call under a limit of 0.08 coin an interval.
+fn protected_maker(interval_ms: u32) -> (Venue, InstrumentId) {
     let mut venue = Venue::new(&[10_000_000, 10_000_000]);
     let call = venue.call();
     let limits = MarketMakerProtection {
         underlying: UnderlyingId::new(0),
-        interval_ms: 5_000,
+        interval_ms,
         frozen_ms: 10_000,
         qty_max: qty(8),
         ..MarketMakerProtection::default()
@@ -35,6 +35,12 @@ fn passing_a_limit_pulls_the_quotes_and_freezes() {
         .run(1, Action::SetMarketMakerProtection(limits))
         .unwrap();
     venue.run(1, quote(call, 1_000, 3_000)).unwrap();
+    (venue, call)
+}
+
+#[test]
+fn passing_a_limit_pulls_the_quotes_and_freezes() {
+    let (mut venue, call) = protected_maker(5_000);
     venue
         .run(2, place(limit(call, Side::Buy, 4, 3_000)))
         .unwrap();
@@ -58,19 +64,7 @@ fn passing_a_limit_pulls_the_quotes_and_freezes() {
 
 #[test]
 fn the_interval_forgets() {
-    let mut venue = Venue::new(&[10_000_000, 10_000_000]);
-    let call = venue.call();
-    let limits = MarketMakerProtection {
-        underlying: UnderlyingId::new(0),
-        interval_ms: 2_000,
-        frozen_ms: 10_000,
-        qty_max: qty(8),
-        ..MarketMakerProtection::default()
-    };
-    venue
-        .run(1, Action::SetMarketMakerProtection(limits))
-        .unwrap();
-    venue.run(1, quote(call, 1_000, 3_000)).unwrap();
+    let (mut venue, call) = protected_maker(2_000);
     venue
         .run(2, place(limit(call, Side::Buy, 5, 3_000)))
         .unwrap();
