@@ -24,6 +24,12 @@ pub enum ProofError {
     /// The sections do not hash to the state root.
     #[error("the proof belongs to another state root; check the height it was made at")]
     OtherState = 6,
+    /// A ladder is for an underlying that the summary has not.
+    #[error("the leaf values an underlying that the checkpoint does not know")]
+    UnknownUnderlying = 7,
+    /// The exit summary is not under the exit root.
+    #[error("the exit summary belongs to another checkpoint; check the height it was made at")]
+    OtherSummary = 8,
 }
 
 impl ProofError {

@@ -6,7 +6,10 @@
 #![cfg_attr(not(test), no_std)]
 #![forbid(unsafe_code)]
 
+extern crate alloc;
+
 mod error;
+pub mod exit;
 mod inclusion;
 
 pub use error::ProofError;
