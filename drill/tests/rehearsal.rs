@@ -4,14 +4,23 @@ use std::collections::BTreeMap;
 use std::path::PathBuf;
 
 use lifeboat_drill::market::{
-    Cast, Feed, FeedSettings, MakerSettings, Outlook, Recording, ReplayOutlook, SimulatedOutlook,
-    Simulation, SimulationSettings, TakerSettings, for_pace,
+    Cast, Dice, Feed, FeedSettings, MakerSettings, Outlook, Participant, Recording, ReplayOutlook,
+    SimulatedOutlook, Simulation, SimulationSettings, TakerSettings, for_pace,
 };
 use lifeboat_drill::rehearsal::{Observer, Rehearsal};
-use lifeboat_engine::types::{ChainId, Digest, Mode, TimeMs, ValidatorId};
+use lifeboat_engine::command::{Action, OrderPrice, PlaceOrder};
+use lifeboat_engine::event::CancelReason;
+use lifeboat_engine::types::{
+    AccountId, ChainId, ClientOrderId, Digest, Mode, PostOnly, Price, Qty, RecoveryPolicy,
+    SelfTradePrevention, Side, TimeInForce, TimeMs, ValidatorId,
+};
 use lifeboat_engine::{Event, Genesis, Parameters, Reject};
 
 const VALIDATORS: u16 = 4;
+/// Accounts beside the market's own, for commands that a test sends itself.
+const CLIENTS: u32 = 3;
+/// The first of them: the market's two makers and six takers come before.
+const FIRST_CLIENT: u32 = 9;
 const CHAIN: ChainId = ChainId([0x4C; 32]);
 /// 2026-01-28 12:00 UTC.
 const START: TimeMs = TimeMs::new(1_769_601_600_000);
@@ -29,7 +38,7 @@ fn rehearsal(
         chain: CHAIN,
         makers,
         takers,
-        clients: 0,
+        clients: CLIENTS,
         traders: 0,
         quoters: 0,
     };
@@ -167,6 +176,75 @@ fn a_seed_means_one_root() {
     let root = |seed| run(&mut simulated(seed), 200, 500).1;
     assert_eq!(root(3), root(3));
     assert_ne!(root(3), root(4));
+}
+
+/// A small order within a tick of one mark that may cross, or a reduce-only one that rests with all
+/// it may. More often than not it closes what the account has, so that positions stay small.
+fn crossing_order(dice: &mut Dice, venue: &Rehearsal, account: AccountId) -> Option<Action> {
+    let mut listed = venue.engine().instruments().iter();
+    let instrument = listed.find(|instrument| instrument.mark.is_some())?;
+    let (tick, lot) = (instrument.tick.get(), instrument.lot.get());
+    let ticks = (instrument.mark?.price.get() / tick).max(2) - 1 + dice.below(3) as i64;
+    let account = venue.engine().account(account)?;
+    let position = account.holding(instrument.id).map_or(0, |h| h.position);
+    let side = match position {
+        1.. if dice.chance(0.7) => Side::Sell,
+        ..=-1 if dice.chance(0.7) => Side::Buy,
+        _ => Side::ALL[dice.below(2)],
+    };
+    let reduce_only = dice.chance(0.4);
+    let (lots, post_only) = match reduce_only {
+        true => (20, PostOnly::Slide),
+        false => (1 + dice.below(4) as i64, PostOnly::Off),
+    };
+    Some(Action::PlaceOrder(PlaceOrder {
+        instrument: instrument.id,
+        side,
+        qty: Qty::new(lots * lot),
+        price: OrderPrice::Limit(Price::new(ticks * tick)),
+        time_in_force: TimeInForce::GoodTilCancelled,
+        post_only,
+        reduce_only,
+        self_trade: SelfTradePrevention::CancelMaker,
+        recovery: RecoveryPolicy::Keep,
+        protected: false,
+        client_id: ClientOrderId::new(0),
+        label: Vec::new(),
+    }))
+}
+
+/// What the venue takes off reduce-only orders by itself is in the events: the auditor, who knows
+/// nothing else, keeps the engine's open orders, and every trade fits the order that it names.
+#[test]
+fn reduce_only_orders_are_cut_and_ended_in_the_events() {
+    let mut venue = simulated(11);
+    run(&mut venue, 3, 500);
+    let client = |n| Participant::development(11, AccountId::new(FIRST_CLIENT + n), CHAIN);
+    let mut clients: Vec<Participant> = (0..CLIENTS).map(client).collect();
+    let mut dice = Dice::at(11, &[u64::from(CLIENTS)]);
+    let (mut cut, mut ended) = (0, 0);
+    for _ in 0..400 {
+        for client in &mut clients {
+            if let Some(action) = crossing_order(&mut dice, &venue, client.account()) {
+                venue.submit(client.sign(action));
+            }
+        }
+        let (_, events) = venue
+            .step(100)
+            .unwrap_or_else(|finding| panic!("{finding}"));
+        venue.audit().unwrap_or_else(|finding| panic!("{finding}"));
+        for event in &events {
+            match event {
+                Event::OrderAmended { account, .. } if account.get() >= FIRST_CLIENT => cut += 1,
+                Event::OrderCancelled {
+                    reason: CancelReason::NotReducing,
+                    ..
+                } => ended += 1,
+                _ => {}
+            }
+        }
+    }
+    assert!(cut > 0 && ended > 0, "{cut} cut, {ended} ended");
 }
 
 /// The recorded fall of four days, two minutes a block: every option listed, quoted, traded and, where

@@ -30,7 +30,8 @@ pub enum Event {
         client_id: ClientOrderId,
         order: OrderId,
     },
-    /// An order's price or size changed.
+    /// An order's price or size changed: its account asked, or it is reduce-only and was cut to the
+    /// position that is left to reduce. `qty` is the whole size, filled part included.
     OrderAmended {
         account: AccountId,
         order: OrderId,

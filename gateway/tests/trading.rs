@@ -299,6 +299,42 @@ async fn quotes_are_set_protected_and_pulled() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn a_reduce_only_order_shows_what_the_venue_cut_it_to() {
+    let stage = Stage::new().await;
+    let (bid, ask) = best(&stage).await;
+    let mut alice = stage.login(&stage.keys.alice).await;
+    let mut bob = stage.login(&stage.keys.bob).await;
+    alice.ask("private/buy", order(&stage, 0.3, ask)).await;
+    let mut params = order(&stage, 0.3, ask - 1.0);
+    params["reduce_only"] = json!(true);
+    let offered = alice.ask("private/sell", params).await;
+    let id = offered["order"]["order_id"].clone();
+    alice.ask("private/sell", order(&stage, 0.2, bid)).await;
+    let channel = "user.orders.any.any.raw";
+    alice
+        .ask("private/subscribe", json!({"channels": [channel]}))
+        .await;
+    let mut take = order(&stage, 0.3, ask - 1.0);
+    take["time_in_force"] = json!("immediate_or_cancel");
+    let bought = bob.ask("private/buy", take).await;
+    assert_eq!(bought["order"]["filled_amount"], 0.1);
+    for (state, filled) in [("open", 0.0), ("filled", 0.1)] {
+        let (_, seen) = alice.notification(channel).await;
+        assert_eq!(
+            (&seen["order_id"], &seen["order_state"]),
+            (&id, &json!(state))
+        );
+        assert_eq!(
+            (&seen["amount"], &seen["filled_amount"]),
+            (&json!(0.1), &json!(filled))
+        );
+    }
+    let open = alice.ask("private/get_open_orders", json!({})).await;
+    assert_eq!(open, json!([]));
+    stage.running.stop().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn signed_http_requests_trade_once() {
     let stage = Stage::new().await;
     let (bid, _) = best(&stage).await;

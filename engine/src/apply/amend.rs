@@ -142,7 +142,7 @@ impl Engine {
         self.margin_open_changed(&OpenLots::of(resting), lots.saturating_neg());
     }
 
-    fn announce_amend(
+    pub(super) fn announce_amend(
         &self,
         resting: &Resting,
         price: PriceTicks,

@@ -271,11 +271,14 @@ impl Engine {
         }
         if room < maker.lots.get() {
             self.shrink_resting(&maker, Lots::new(room));
+            let filled = self.orders.get(maker.order.slot()).map_or(0, |d| d.filled);
+            let total = Lots::new(filled.saturating_add(room));
+            self.announce_amend(&maker, maker.price, total, true, events);
         }
         Some(maker.order)
     }
 
-    /// Cuts a resting order to `lots`, which keeps its place.
+    /// Cuts a resting order to `lots`, which keeps its place. The caller tells it in an event.
     pub(super) fn shrink_resting(&mut self, order: &Resting, lots: Lots) {
         let cut = order.lots.get().saturating_sub(lots.get());
         if cut == 0 || !self.books.reduce(order.order, lots) {

@@ -200,7 +200,7 @@ fn reduce_only_orders_never_turn_a_position() {
     venue
         .run(2, place(limit(call, Side::Sell, 8, 1_500)))
         .unwrap();
-    venue
+    let events = venue
         .run(1, place(limit(call, Side::Buy, 10, 3_000)))
         .unwrap();
     let holding = venue
@@ -210,6 +210,84 @@ fn reduce_only_orders_never_turn_a_position() {
         .holding(call)
         .copied();
     assert_eq!(holding.map_or(0, |h| h.position), 0);
+    // The cut is told before the trade that it makes possible, so that the sizes add up.
+    let order = resting[0].order;
+    let told: Vec<_> = events
+        .iter()
+        .filter_map(|event| match event {
+            Event::OrderAmended {
+                order,
+                qty,
+                kept_priority,
+                ..
+            } => Some((*order, *qty, *kept_priority)),
+            Event::Traded(trade) => Some((trade.maker_order, trade.qty, trade.maker_filled)),
+            _ => None,
+        })
+        .collect();
+    assert_eq!(told, [(order, qty(2), true), (order, qty(2), true)]);
+}
+
+/// Account 2 is long 10 and offers 6 of them, reduce-only; 2 are filled, so it has 8 and an order of
+/// 4. Then it sells `otherwise` elsewhere, and account 1 sends a buy of 5 that meets the order.
+fn met_after_closing(otherwise: i64) -> (OrderId, Vec<Event>) {
+    let mut venue = Venue::new(&[1_000_000, 1_000_000]);
+    let call = venue.call();
+    venue.trade(1, 2, call, 10, 2_000);
+    let reduce = PlaceOrder {
+        reduce_only: true,
+        ..limit(call, Side::Sell, 6, 3_000)
+    };
+    venue.run(2, place(reduce)).unwrap();
+    let order = venue.engine.open_orders(AccountId::new(2))[0].order;
+    venue
+        .run(1, place(limit(call, Side::Buy, 2, 3_000)))
+        .unwrap();
+    venue
+        .run(1, place(limit(call, Side::Buy, otherwise, 1_500)))
+        .unwrap();
+    venue
+        .run(2, place(limit(call, Side::Sell, otherwise, 1_500)))
+        .unwrap();
+    let events = venue
+        .run(1, place(limit(call, Side::Buy, 5, 3_000)))
+        .unwrap();
+    (order, events)
+}
+
+#[test]
+fn what_a_reduce_only_order_loses_is_told() {
+    let ours = |order: OrderId, events: &[Event]| -> Vec<String> {
+        let told = events.iter().filter_map(|event| match event {
+            Event::OrderAmended { order: id, qty, .. } if *id == order => {
+                Some(format!("cut to {}", qty.get() / 1_000_000))
+            }
+            Event::OrderCancelled {
+                order: id,
+                unfilled,
+                reason: CancelReason::NotReducing,
+                ..
+            } if *id == order => Some(format!("ended with {}", unfilled.get() / 1_000_000)),
+            Event::Traded(t) if t.maker_order == order => {
+                let filled = if t.maker_filled { ", filled" } else { "" };
+                Some(format!("traded {}{filled}", t.qty.get() / 1_000_000))
+            }
+            _ => None,
+        });
+        told.collect()
+    };
+    for (otherwise, expected) in [
+        (4, &["traded 4, filled"][..]),
+        (7, &["cut to 3", "traded 1, filled"]),
+        (8, &["ended with 4"]),
+    ] {
+        let (order, events) = met_after_closing(otherwise);
+        assert_eq!(
+            ours(order, &events),
+            expected,
+            "{otherwise} closed elsewhere"
+        );
+    }
 }
 
 #[test]
