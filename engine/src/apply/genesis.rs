@@ -18,6 +18,7 @@ use crate::modes::ModeState;
 use crate::orders::OrderTable;
 use crate::params::{Genesis, UnderlyingParameters};
 use crate::reject::Reject;
+use crate::risk::ParameterError;
 use crate::settlement::IndexFeed;
 use crate::types::{Address, Height, MarginModel};
 
@@ -31,8 +32,9 @@ pub enum GenesisError {
     /// An underlying's tick times lot is not a whole number of cash units, or a step is not
     /// positive, or it has no sources or too many. The field is its place in the list.
     Underlying(usize),
-    /// The margin parameters do not fit the engine's lanes.
-    Margin,
+    /// The portfolio-margin parameters break a rule that the bound on open orders relies on, or do
+    /// not fit the engine's lanes.
+    Margin(ParameterError),
     /// An account with negative cash, the zero address or an owner seen before. The field is its
     /// place in the list.
     Account(usize),
@@ -48,7 +50,7 @@ impl core::fmt::Display for GenesisError {
                 "underlying {at}: tick, lot, sources or order size out of bounds, or tick x lot is no \
                  whole number of 1e-6 USDC"
             ),
-            Self::Margin => write!(f, "the margin parameters are out of bounds"),
+            Self::Margin(broken) => write!(f, "portfolio margin: {broken}"),
             Self::Account(at) => write!(
                 f,
                 "account {at}: owner is zero or repeated, or cash negative"
@@ -67,7 +69,7 @@ impl Engine {
     pub fn genesis(genesis: &Genesis) -> Result<Self, GenesisError> {
         check(genesis)?;
         let parameters = genesis.parameters.clone();
-        let margin = MarginEngine::new(&parameters).map_err(|_| GenesisError::Margin)?;
+        let margin = MarginEngine::new(&parameters).map_err(GenesisError::Margin)?;
         let mut engine = Self {
             chain: genesis.chain,
             validators: genesis.validators.clone(),
@@ -152,4 +154,58 @@ fn is_sound(underlying: &UnderlyingParameters) -> bool {
         && lots <= crate::limits::ORDER_LOTS_MAX
         && underlying.symbol.is_ascii()
         && underlying.symbol.len() <= 8
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::params::Parameters;
+    use crate::risk::{Pm2Parameters, Ratio};
+    use crate::types::{ChainId, PublicKey, TimeMs};
+
+    fn with_margin(damage: fn(&mut Pm2Parameters)) -> Result<(), GenesisError> {
+        let mut parameters = Parameters::default();
+        damage(&mut parameters.portfolio_margin);
+        let genesis = Genesis {
+            chain: ChainId([7; 32]),
+            time: TimeMs::new(0),
+            validators: vec![PublicKey([1; 32])],
+            parameters,
+            accounts: Vec::new(),
+        };
+        Engine::genesis(&genesis).map(drop)
+    }
+
+    #[test]
+    fn no_venue_begins_with_margin_that_does_not_bound_open_orders() {
+        use ParameterError::{Negative, NotConcave, TooManyScenarios};
+        type Damage = fn(&mut Pm2Parameters);
+        let damages: [(Damage, ParameterError); 5] = [
+            (
+                |p| p.scenarios.extend(p.scenarios.clone()),
+                TooManyScenarios,
+            ),
+            (
+                |p| p.loss.static_discount_pos = Ratio::from_ppm(1_000_001),
+                NotConcave,
+            ),
+            (
+                |p| p.loss.static_discount_neg = Ratio::from_ppm(999_999),
+                NotConcave,
+            ),
+            (|p| p.contingency.im_option = Ratio::new(-1), Negative),
+            (
+                |p| {
+                    for scenario in &mut p.scenarios {
+                        scenario.damping = Ratio::new(-1);
+                    }
+                },
+                Negative,
+            ),
+        ];
+        assert_eq!(with_margin(|_| ()), Ok(()));
+        for (damage, broken) in damages {
+            assert_eq!(with_margin(damage), Err(GenesisError::Margin(broken)));
+        }
+    }
 }

@@ -16,7 +16,8 @@ use crate::params::Parameters;
 use crate::reject::Reject;
 use crate::risk::{
     AccountCheck, ExpiryState, Holding, InstrumentKind, InstrumentTerms, Margin, OpenChange,
-    OrderCheck, PositionChange, Ratio, RiskBook, RiskError, UnderlyingState, VolMark,
+    OrderCheck, ParameterError, PositionChange, Ratio, RiskBook, RiskError, UnderlyingState,
+    VolMark,
 };
 use crate::types::{
     AccountId, Cash, InstrumentId, Lots, MarginModel, Price, PriceTicks, Rounding, Side, TimeMs,
@@ -38,13 +39,12 @@ const ACCOUNTS_CACHED: usize = 1 << 14;
 const ACCOUNTS_AHEAD: u32 = 6;
 
 impl MarginEngine {
-    pub fn new(parameters: &Parameters) -> Result<Self, RiskError> {
+    pub fn new(parameters: &Parameters) -> Result<Self, ParameterError> {
         let portfolio = parameters.portfolio_margin.clone();
-        let book = RiskBook::new(
-            portfolio,
-            parameters.standard_margin.clone(),
-            ACCOUNTS_CACHED,
-        )?;
+        portfolio.validate()?;
+        let standard = parameters.standard_margin.clone();
+        let book = RiskBook::new(portfolio, standard, ACCOUNTS_CACHED)
+            .map_err(|_| ParameterError::TooManyScenarios)?;
         Ok(Self {
             book,
             fees: Vec::new(),

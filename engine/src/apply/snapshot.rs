@@ -149,7 +149,7 @@ impl Engine {
         let validators = BorshDeserialize::deserialize_reader(reader)?;
         let parameters = crate::params::Parameters::deserialize_reader(reader)?;
         let margin = MarginEngine::new(&parameters)
-            .map_err(|_| Error::new(ErrorKind::InvalidData, "margin parameters out of bounds"))?;
+            .map_err(|_| Error::new(ErrorKind::InvalidData, "unsound margin parameters"))?;
         let roots = Roots::new(&parameters);
         let height = BorshDeserialize::deserialize_reader(reader)?;
         let time = BorshDeserialize::deserialize_reader(reader)?;

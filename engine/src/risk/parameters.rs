@@ -200,6 +200,19 @@ pub enum ParameterError {
     Negative,
 }
 
+impl core::fmt::Display for ParameterError {
+    fn fmt(&self, f: &mut core::fmt::Formatter<'_>) -> core::fmt::Result {
+        f.write_str(match self {
+            Self::TooManyScenarios => "there are more scenarios than lanes",
+            Self::NotConcave => {
+                "the static discount is over 1 on gains or under 1 on losses, so that an order's \
+                 margin would not be bounded"
+            }
+            Self::Negative => "a factor that may only add to margin is negative",
+        })
+    }
+}
+
 /// Spot moves of the regular scenarios that come with all three volatility shocks, in 1e-6.
 const REGULAR_MOVES_PPM: [i32; 7] = [135_000, 90_000, 45_000, 0, -45_000, -90_000, -135_000];
 /// Spot moves of the tails, in 1e-6. Each is damped by 0.1386 / |move|.
