@@ -1,0 +1,29 @@
+//! Data availability: every finalized block, outside the venue's own machines, in batches that name
+//! their predecessor.
+//!
+//! **Owns** the batch format ([`Batch`]), the chain that batches form ([`Tip`]), the trait of a place
+//! that keeps them ([`Layer`]) with its adapters, the task that fills one ([`Publisher`]) and the one
+//! that reads it back ([`Reader`]). **Never** knows consensus or executes a block: blocks and
+//! certificates are bytes here, so that an auditor reads a layer with nothing of the node. Exercises
+//! I3: what a layer holds is what a venue that lost every disk comes back with.
+//!
+//! | layer | feature | where batches go |
+//! |---|---|---|
+//! | [`Folder`] | always | files in a folder |
+
+mod batch;
+mod folder;
+mod layer;
+pub mod limits;
+mod publisher;
+mod reader;
+mod tip;
+
+pub use batch::{Batch, BatchError, Entry, HEADER_BYTES, Header, SealError};
+pub use folder::Folder;
+pub use layer::{Layer, LayerError, Receipt};
+pub use publisher::{
+    BlockSource, Progress, PublishError, Publisher, PublisherConfig, SourceBlock, SourceError, Step,
+};
+pub use reader::{ReadError, ReadProgress, Reader, Start};
+pub use tip::{LinkError, Tip};
