@@ -207,10 +207,8 @@ impl Engine {
         let Some(instrument) = self.instruments.get(order.instrument) else {
             return;
         };
-        let mark = self.margin.fee_row(order.instrument).mark_per_lot;
-        let price = instrument.ticks_value(order.price);
-        let drag = drag(mark, price, order.side, change);
         let underlying = instrument.terms.underlying;
+        let drag = self.drag_of(order, change);
         self.margin.drags.add(underlying, order.account, drag);
         let change = OpenChange {
             instrument: order.instrument,
@@ -219,6 +217,15 @@ impl Engine {
             drag: Cash::new(drag),
         };
         self.margin.book.on_open_change(order.account, &change);
+    }
+
+    /// What lots of an order (signed: positive when they come) lose by its price.
+    fn drag_of(&self, order: &OpenLots, lots: i64) -> i64 {
+        let Some(instrument) = self.instruments.get(order.instrument) else {
+            return 0;
+        };
+        let mark = self.margin.fee_row(order.instrument).mark_per_lot;
+        drag(mark, instrument.ticks_value(order.price), order.side, lots)
     }
 
     /// A position changed, after the fact.
@@ -255,6 +262,29 @@ impl Engine {
     }
 
     pub(super) fn check_initial_margin(&mut self, ticket: &Ticket) -> Result<(), Reject> {
+        let (check, order) = self.margin_check(ticket)?;
+        let drag = self.margin.drags.of(ticket.account);
+        if self.margin.book.surely_fits(&check, drag, &order, 0) {
+            return Ok(());
+        }
+        self.check_exactly(&check, &order)
+    }
+
+    /// Judges an order on exact sums.
+    fn check_exactly(&mut self, check: &AccountCheck, order: &OrderCheck) -> Result<(), Reject> {
+        let account = self
+            .ledger
+            .account(check.account)
+            .ok_or(Reject::UnknownAccount)?;
+        let holdings = HoldingsAtMark::new(account, self.margin.drags.of(check.account));
+        self.margin
+            .book
+            .check_order(check, holdings, order)
+            .map_err(refused)
+    }
+
+    /// A ticket as the margin models see it.
+    fn margin_check(&self, ticket: &Ticket) -> Result<(AccountCheck, OrderCheck), Reject> {
         let premium = self.premium(ticket.instrument, ticket.limit, ticket.lots);
         let row = self.margin.fee_row(ticket.instrument);
         let fee_max = self.fee(
@@ -285,11 +315,7 @@ impl Engine {
             cash: account.cash,
             model: account.model,
         };
-        let holdings = HoldingsAtMark::new(account, self.margin.drags.of(ticket.account));
-        self.margin
-            .book
-            .check_order(&check, holdings, &order)
-            .map_err(refused)
+        Ok((check, order))
     }
 
     /// Checks an order that takes the place of a resting one of the same account, instrument and
@@ -299,12 +325,20 @@ impl Engine {
         ticket: &Ticket,
         old: &Resting,
     ) -> Result<(), Reject> {
+        let (check, order) = self.margin_check(ticket)?;
         let open = OpenLots::of(old);
         let lots = i64::from(old.lots.get());
+        let released = self.drag_of(&open, lots);
+        let drag = self.margin.drags.of(ticket.account);
+        let drag = Cash::new(drag.get().saturating_sub(released));
+        let replaced = old.lots.get();
+        if self.margin.book.surely_fits(&check, drag, &order, replaced) {
+            return Ok(());
+        }
         // The check may fill the cache from the ledger, where the old order still is: fill it first.
         self.remember(ticket.account);
         self.margin_open_changed(&open, lots.saturating_neg());
-        let verdict = self.check_initial_margin(ticket);
+        let verdict = self.check_exactly(&check, &order);
         self.margin_open_changed(&open, lots);
         verdict
     }

@@ -32,7 +32,13 @@ pub(super) struct CachedPart {
 #[derive(Debug, Default)]
 pub(super) struct AccountSums {
     account: Option<AccountId>,
+    /// When they were exact, and the drift then.
     epoch: u64,
+    drift: u64,
+    /// When the parts' contributions were.
+    contributions_epoch: u64,
+    /// All lots that went into or out of the sums since they began.
+    weight: u64,
     /// Σ lots · the instrument's largest value, open orders included.
     pub gross: u128,
     pub parts: Vec<CachedPart>,
@@ -61,7 +67,15 @@ impl AccountCache {
         account.get() as usize & self.entries.len().wrapping_sub(1)
     }
 
-    /// The account's sums where they are current.
+    /// The account's sums where they were exact at `valid_from` or later.
+    #[inline(always)]
+    pub fn usable(&mut self, account: AccountId, valid_from: u64) -> Option<&mut AccountSums> {
+        let slot = self.slot(account);
+        let sums = self.entries.get_mut(slot)?;
+        (sums.account == Some(account) && sums.epoch >= valid_from).then_some(sums)
+    }
+
+    /// The account's sums where they are exact.
     #[inline(always)]
     pub fn current(&mut self, account: AccountId, epoch: u64) -> Option<&mut AccountSums> {
         let slot = self.slot(account);
@@ -130,7 +144,7 @@ impl CachedPart {
 impl AccountSums {
     /// Forgets everything, keeping the memory.
     fn clear(&mut self) {
-        (self.account, self.gross, self.drag) = (None, 0, 0);
+        (self.account, self.gross, self.drag, self.weight) = (None, 0, 0, 0);
         self.parts.clear();
         self.groups.clear();
         self.strikes.clear();
@@ -204,6 +218,27 @@ impl AccountSums {
     fn add_gross(&mut self, row: &InstrumentRow, lots: i64) {
         let gross = i128::from(row.bound).wrapping_mul(i128::from(lots));
         self.gross = self.gross.wrapping_add_signed(gross);
+    }
+
+    /// Counts lots that went into or out of the sums.
+    #[inline(always)]
+    const fn add_weight(&mut self, lots: i64) {
+        self.weight = self.weight.saturating_add(lots.unsigned_abs());
+    }
+
+    /// How far any of the sums may be from the truth; see [`super::drift`].
+    #[inline(always)]
+    pub fn error(&self, drift: u64) -> u128 {
+        u128::from(self.weight).saturating_mul(drift.saturating_sub(self.drift).into())
+    }
+
+    /// Forgets contributions that were worked out with the factors of another epoch.
+    #[inline(always)]
+    pub fn expect_contributions(&mut self, epoch: u64) {
+        if self.contributions_epoch != epoch {
+            self.contributions_epoch = epoch;
+            self.parts.iter_mut().for_each(|part| part.im = None);
+        }
     }
 
     /// Whether the sums may have left their range.
@@ -315,7 +350,7 @@ impl RiskBook {
 
     /// Forgets an account's sums: its holdings changed in a way that was not reported.
     pub fn forget(&mut self, account: AccountId) {
-        if let Some(sums) = self.cache.current(account, self.epoch) {
+        if let Some(sums) = self.cache.usable(account, self.valid_from) {
             sums.clear();
         }
     }
@@ -340,6 +375,7 @@ impl RiskBook {
         self.sum_up(&mut sums, &mut legs, holdings);
         self.work.positions = legs;
         (sums.account, sums.epoch) = (Some(account), self.epoch);
+        (sums.drift, sums.contributions_epoch) = (self.drift, self.epoch);
         if let Some(entry) = self.cache.entries.get_mut(slot) {
             *entry = sums;
         }
@@ -368,6 +404,7 @@ impl RiskBook {
             let lots = u128::from(holding.position.unsigned_abs());
             let gross = u128::from(row.bound).wrapping_mul(lots);
             sums.gross = sums.gross.saturating_add(gross);
+            sums.add_weight(holding.position);
             legs.push(PositionLeg {
                 key: leg_key(row),
                 lots: holding.position,
@@ -409,6 +446,7 @@ impl RiskBook {
         }
         let lots = (after.unsigned_abs() as i64).wrapping_sub(before.unsigned_abs() as i64);
         sums.add_gross(row, lots);
+        sums.add_weight(change);
         let moved = Moved {
             pair,
             lots: change,
@@ -442,6 +480,7 @@ impl RiskBook {
             return;
         }
         sums.add_gross(row, lots);
+        sums.add_weight(lots);
         let part = sums.part(row.underlying);
         super::lanes::add_scaled(self.width, &mut part.sums.lanes, open.side(side), lots);
         part.add_abs(row, lots);

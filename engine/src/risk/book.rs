@@ -3,6 +3,7 @@
 use alloc::vec::Vec;
 
 use super::account::AccountCache;
+use super::drift::largest_move;
 use super::evaluate::Workspace;
 use super::lanes::{Pair, Width};
 use super::market::{
@@ -74,6 +75,10 @@ pub struct RiskBook {
     pub(super) width: Width,
     /// Goes up whenever a value changes; caches of an earlier epoch are stale.
     pub(super) epoch: u64,
+    /// Sums that were exact earlier than this epoch say nothing any more.
+    pub(super) valid_from: u64,
+    /// How far any value may have moved since the beginning, tick by tick; see [`super::drift`].
+    pub(super) drift: u64,
     /// Instrument id to row.
     pub(super) index: Vec<u32>,
     pub(super) rows: Vec<InstrumentRow>,
@@ -117,6 +122,8 @@ impl RiskBook {
             standard,
             width: Width::detect(),
             epoch: 1,
+            valid_from: 1,
+            drift: 0,
             index: Vec::new(),
             rows: Vec::new(),
             pairs: Vec::new(),
@@ -207,7 +214,7 @@ impl RiskBook {
         if let Some(entry) = self.index.get_mut(id) {
             *entry = slot;
         }
-        self.bump();
+        self.invalidate();
         Ok(())
     }
 
@@ -236,7 +243,7 @@ impl RiskBook {
             *vol = None;
         }
         self.free_rows.push(row as u32);
-        self.bump();
+        self.invalidate();
     }
 
     fn store(&mut self, row: InstrumentRow) -> u32 {
@@ -314,8 +321,25 @@ impl RiskBook {
         at as u32
     }
 
+    /// Something changed that is no drift.
+    fn invalidate(&mut self) {
+        self.bump();
+        self.valid_from = self.epoch;
+    }
+
     fn bump(&mut self) {
         self.epoch = self.epoch.saturating_add(1);
+    }
+
+    /// No value moved by more than this in the tick that was taken in.
+    fn drift_by(&mut self, largest_move: u64) {
+        match self.drift.checked_add(largest_move) {
+            Some(drift) => self.drift = drift,
+            None => {
+                self.drift = 0;
+                self.valid_from = self.epoch;
+            }
+        }
     }
 
     /// Takes in an underlying's prices and marked volatilities and values its instruments anew.
@@ -336,6 +360,7 @@ impl RiskBook {
                 *vol = Some((mark.vol, mark.confidence));
             }
         }
+        let (mut largest_move, mut same_forms) = (0, true);
         for at in 0..self.groups.len() {
             let Some(group) = self.groups.get(at).copied() else {
                 continue;
@@ -349,17 +374,27 @@ impl RiskBook {
                     .iter()
                     .find(|prices| prices.expiry == expiry)
             });
-            match prices {
+            let moved = match prices {
                 None => self.value_linear(at, market),
                 Some(Some(prices)) => self.value_expiry(at, market, prices),
-                Some(None) => {}
-            }
+                Some(None) => 0,
+            };
+            largest_move = moved.max(largest_move);
+            let concave = self.groups.get(at).map(|group| group.concave);
+            same_forms &= concave == Some(group.concave);
         }
-        self.bump();
+        if same_forms {
+            self.bump();
+        } else {
+            self.invalidate();
+        }
+        self.drift_by(largest_move);
         Ok(())
     }
 
-    fn value_expiry(&mut self, at: usize, market: &UnderlyingState, prices: &ExpiryState) {
+    /// Returns the largest move of a value.
+    fn value_expiry(&mut self, at: usize, market: &UnderlyingState, prices: &ExpiryState) -> u64 {
+        let mut largest = 0;
         let grid = ExpiryGrid::new(&self.parameters, market, prices);
         if let Some(group) = self.groups.get_mut(at) {
             group.concave = grid.is_concave();
@@ -388,6 +423,7 @@ impl RiskBook {
             if usize::from(row.group) != at {
                 continue;
             }
+            let old = (*row, *pair);
             *pair = grid.option_row(strike, kind, vol.0, row.terms.lot);
             *open = OpenRow::new(pair);
             let notional = per_lot(market.spot, row.terms.lot);
@@ -396,14 +432,18 @@ impl RiskBook {
                 (share(notional, alone), share(notional, with_perp)),
                 0,
             );
-
+            let moved = largest_move(self.width, (&old.0, &old.1), (row, pair));
+            largest = moved.max(largest);
             let trusted = prices.confidence.min(market.spot_confidence).min(vol.1);
             row.standard =
                 StandardRow::option(&self.standard, market, &row.terms, (row.mark, trusted));
         }
+        largest
     }
 
-    fn value_linear(&mut self, at: usize, market: &UnderlyingState) {
+    /// Returns the largest move of a value.
+    fn value_linear(&mut self, at: usize, market: &UnderlyingState) -> u64 {
+        let mut largest = 0;
         let parameters = &self.parameters;
         let rows = self
             .rows
@@ -412,6 +452,7 @@ impl RiskBook {
             .zip(&mut self.open);
         for ((row, pair), open) in rows.filter(|((row, _), _)| usize::from(row.group) == at) {
             let lot = row.terms.lot;
+            let old = (*row, *pair);
             let (on_top, both) = match row.terms.kind {
                 InstrumentKind::Option { .. } => continue,
                 InstrumentKind::Perp => {
@@ -431,8 +472,11 @@ impl RiskBook {
             };
             *open = OpenRow::new(pair);
             row.set_values(pair, (on_top, on_top), both);
+            let moved = largest_move(self.width, (&old.0, &old.1), (row, pair));
+            largest = moved.max(largest);
             row.standard = StandardRow::linear(&self.standard, market, &row.terms);
         }
+        largest
     }
 }
 

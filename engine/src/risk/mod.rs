@@ -21,6 +21,7 @@ mod account;
 #[cfg(target_arch = "x86_64")]
 mod avx512;
 mod book;
+mod drift;
 mod evaluate;
 mod lanes;
 mod market;

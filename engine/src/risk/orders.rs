@@ -140,11 +140,16 @@ impl RiskBook {
     #[inline(always)]
     fn free(&self, sums: &mut AccountSums, cash: Cash, but: u8) -> i128 {
         let own = i128::from(cash.get()).saturating_add(sums.drag);
-        let mut free = own << SUBUNIT_BITS;
-        for part in sums.parts.iter_mut().filter(|part| part.underlying != but) {
-            free = free.saturating_add(self.part_initial(part));
-        }
-        free
+        (own << SUBUNIT_BITS).saturating_add(self.others_initial(sums, but))
+    }
+
+    /// Contributions of all underlyings but one.
+    #[inline(always)]
+    pub(super) fn others_initial(&self, sums: &mut AccountSums, but: u8) -> i128 {
+        let others = sums.parts.iter_mut().filter(|part| part.underlying != but);
+        others.fold(0_i128, |sum, part| {
+            sum.saturating_add(self.part_initial(part))
+        })
     }
 
     /// A part's contribution to initial margin with its open orders.
@@ -295,7 +300,7 @@ impl RiskBook {
             return;
         };
         let mut cache = core::mem::take(&mut self.cache);
-        if let Some(sums) = cache.current(account, self.epoch) {
+        if let Some(sums) = cache.usable(account, self.valid_from) {
             self.apply_open(sums, at, change.side, change.lots);
             sums.drag = sums.drag.saturating_add(i128::from(change.drag.get()));
         }
@@ -309,14 +314,14 @@ impl RiskBook {
             return;
         };
         let mut cache = core::mem::take(&mut self.cache);
-        if let Some(sums) = cache.current(account, self.epoch) {
+        if let Some(sums) = cache.usable(account, self.valid_from) {
             self.apply_position(sums, at, change.before, change.after);
         }
         self.cache = cache;
     }
 
     #[inline(always)]
-    fn factors_of(&self, underlying: u8) -> &Factors {
+    pub(super) fn factors_of(&self, underlying: u8) -> &Factors {
         self.factors
             .get(usize::from(underlying))
             .unwrap_or(&Factors::NONE)
