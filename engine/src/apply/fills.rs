@@ -260,11 +260,7 @@ impl Engine {
     fn clear_reduce_only(&mut self, ticket: &Ticket, events: &mut Vec<Event>) -> Option<OrderId> {
         let book = ticket.instrument;
         let maker = self.books.orders(book, ticket.side.opposite()).next()?;
-        let entry = self.ledger.account(maker.owner)?;
-        let position = entry.holding(book).map_or(0, |h| h.position);
-        let against = position.saturating_mul(maker.side.sign()) < 0;
-        let room = if against { position.unsigned_abs() } else { 0 };
-        let room = u32::try_from(room).unwrap_or(u32::MAX);
+        let room = self.reducible(&maker);
         if room == 0 {
             self.cancel_resting(maker.order, CancelReason::NotReducing, events);
             return None;
@@ -276,6 +272,16 @@ impl Engine {
             self.announce_amend(&maker, maker.price, total, true, events);
         }
         Some(maker.order)
+    }
+
+    /// How many lots a resting reduce-only order may still trade: those of the position against it.
+    pub(super) fn reducible(&self, maker: &Resting) -> u32 {
+        let account = self.ledger.account(maker.owner);
+        let holding = account.and_then(|entry| entry.holding(maker.book));
+        let position = holding.map_or(0, |holding| holding.position);
+        let against = position.saturating_mul(maker.side.sign()) < 0;
+        let room = if against { position.unsigned_abs() } else { 0 };
+        u32::try_from(room).unwrap_or(u32::MAX)
     }
 
     /// Cuts a resting order to `lots`, which keeps its place. The caller tells it in an event.

@@ -1,5 +1,6 @@
 //! Placing one order: form, permission, margin, then matching.
 
+use alloc::collections::BTreeMap;
 use alloc::vec::Vec;
 
 use super::Engine;
@@ -286,11 +287,48 @@ impl Engine {
             stp: ticket.self_trade,
         };
         let there = self.books.available(ticket.instrument, taker);
-        if there < ticket.lots {
+        if there < ticket.lots || !self.reduce_only_makers_suffice(ticket) {
             Err(Reject::NotFillable)
         } else {
             Ok(())
         }
+    }
+
+    /// Whether the ticket fills although reduce-only makers give no more than they may still reduce.
+    fn reduce_only_makers_suffice(&self, ticket: &Ticket) -> bool {
+        let makers = || {
+            let opposite = self.books.orders(ticket.instrument, ticket.side.opposite());
+            opposite.take_while(|maker| match ticket.side {
+                Side::Buy => maker.price <= ticket.limit,
+                Side::Sell => maker.price >= ticket.limit,
+            })
+        };
+        let mut ahead = ticket.lots.get();
+        let reaches_some = makers().any(|maker| {
+            let reached = ahead > 0;
+            ahead = ahead.saturating_sub(maker.lots.get());
+            reached && maker.flags & flags::REDUCE_ONLY != 0
+        });
+        if !reaches_some {
+            return true;
+        }
+        let mut left = ticket.lots.get();
+        let mut given: BTreeMap<AccountId, u32> = BTreeMap::new();
+        // Own orders are passed over; where they end the match, `available` has ended there too.
+        for maker in makers().filter(|maker| maker.owner != ticket.account) {
+            let before = given.entry(maker.owner).or_default();
+            let room = match maker.flags & flags::REDUCE_ONLY {
+                0 => maker.lots.get(),
+                _ => self.reducible(&maker).saturating_sub(*before),
+            };
+            let lots = left.min(maker.lots.get()).min(room);
+            *before = before.saturating_add(lots);
+            left = left.saturating_sub(lots);
+            if left == 0 {
+                return true;
+            }
+        }
+        false
     }
 
     pub(super) fn announce(

@@ -290,6 +290,39 @@ fn what_a_reduce_only_order_loses_is_told() {
     }
 }
 
+/// Account 2 offers 6 reduce-only and has only 3 left to reduce: that is what a fill-or-kill may count on.
+#[test]
+fn fill_or_kill_counts_on_no_more_than_reduce_only_makers_may_give() {
+    for (wanted, filled) in [(3, true), (4, false)] {
+        let mut venue = Venue::new(&[1_000_000, 1_000_000]);
+        let call = venue.call();
+        venue.trade(1, 2, call, 6, 2_000);
+        let reduce = PlaceOrder {
+            reduce_only: true,
+            ..limit(call, Side::Sell, 6, 3_000)
+        };
+        venue.run(2, place(reduce)).unwrap();
+        venue
+            .run(1, place(limit(call, Side::Buy, 3, 1_500)))
+            .unwrap();
+        venue
+            .run(2, place(limit(call, Side::Sell, 3, 1_500)))
+            .unwrap();
+        let whole = PlaceOrder {
+            time_in_force: TimeInForce::FillOrKill,
+            ..limit(call, Side::Buy, wanted, 3_000)
+        };
+        let outcome = venue.run(1, place(whole)).map(drop);
+        let expected = if filled {
+            Ok(())
+        } else {
+            Err(Reject::NotFillable)
+        };
+        assert_eq!(outcome, expected, "{wanted} wanted");
+        assert_eq!(venue.position(2, call), if filled { 0 } else { 3 });
+    }
+}
+
 #[test]
 fn good_til_date_orders_end_with_their_time() {
     let mut venue = Venue::new(&[1_000_000]);
