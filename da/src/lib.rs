@@ -10,6 +10,7 @@
 //! | layer | feature | where batches go |
 //! |---|---|---|
 //! | [`Folder`] | always | files in a folder |
+//! | `S3` | `s3` | objects in a bucket |
 
 mod batch;
 mod folder;
@@ -17,6 +18,8 @@ mod layer;
 pub mod limits;
 mod publisher;
 mod reader;
+#[cfg(feature = "s3")]
+mod s3;
 mod tip;
 
 pub use batch::{Batch, BatchError, Entry, HEADER_BYTES, Header, SealError};
@@ -26,4 +29,6 @@ pub use publisher::{
     BlockSource, Progress, PublishError, Publisher, PublisherConfig, SourceBlock, SourceError, Step,
 };
 pub use reader::{ReadError, ReadProgress, Reader, Start};
+#[cfg(feature = "s3")]
+pub use s3::{S3, S3Config};
 pub use tip::{LinkError, Tip};
