@@ -11,18 +11,35 @@
 //! |---|---|---|
 //! | [`Folder`] | always | files in a folder |
 //! | `S3` | `s3` | objects in a bucket |
+//! | `BlobsConfig` | `blobs` | EIP-4844 blobs on Ethereum |
+//! | `CelestiaConfig` | `celestia` | blobs on Celestia |
 
 mod batch;
+#[cfg(feature = "blobs")]
+mod blobs;
+#[cfg(feature = "celestia")]
+mod celestia;
+pub mod coding;
 mod folder;
+#[cfg(feature = "rpc")]
+mod label;
 mod layer;
 pub mod limits;
+#[cfg(feature = "rpc")]
+mod posted;
 mod publisher;
 mod reader;
+#[cfg(feature = "rpc")]
+mod rpc;
 #[cfg(feature = "s3")]
 mod s3;
 mod tip;
 
 pub use batch::{Batch, BatchError, Entry, HEADER_BYTES, Header, SealError};
+#[cfg(feature = "blobs")]
+pub use blobs::{BlobIds, BlobKey, BlobsConfig};
+#[cfg(feature = "celestia")]
+pub use celestia::CelestiaConfig;
 pub use folder::Folder;
 pub use layer::{Layer, LayerError, Receipt};
 pub use publisher::{

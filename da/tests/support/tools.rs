@@ -2,6 +2,7 @@
 //!
 //! `cargo xtask setup` installs them into the build folder. Where they are not, a test says so and
 //! ends; with `LIFEBOAT_TOOLS=required`, as `cargo xtask test` sets it, that is a failure.
+#![allow(dead_code)]
 
 use std::io::{BufRead, BufReader, Read};
 use std::path::{Path, PathBuf};
