@@ -8,6 +8,7 @@ mod count;
 mod python;
 mod steps;
 mod tasks;
+mod tools;
 
 use anyhow::{Result, bail};
 

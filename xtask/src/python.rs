@@ -25,6 +25,14 @@ pub fn interpreter() -> PathBuf {
 /// # Errors
 /// When python is absent or the package registry cannot be reached.
 pub fn install() -> Result<()> {
+    install_packages(REQUIREMENTS)
+}
+
+/// Creates the environment and installs what a file of requirements names.
+///
+/// # Errors
+/// When python is absent or the package registry cannot be reached.
+pub fn install_packages(requirements: &str) -> Result<()> {
     if !answers("python3", &["-c", "import venv, ensurepip"]) {
         bail!("python3 with venv is needed by the client test; install python3-venv and run again");
     }
@@ -39,7 +47,7 @@ pub fn install() -> Result<()> {
         "--quiet",
         "--disable-pip-version-check",
         "-r",
-        REQUIREMENTS,
+        requirements,
     ];
     must(Command::new(python).args(pip))
 }

@@ -8,6 +8,7 @@ use anyhow::{Result, bail};
 use crate::client::Venue;
 use crate::python;
 use crate::steps::{Steps, Worth, answers, must};
+use crate::tools;
 
 /// Seeds that every run of the tests simulates.
 const SEEDS: &str = "200";
@@ -17,6 +18,8 @@ const SWEEP_SEEDS: &str = "2000";
 const FUZZ_SECONDS: &str = "60";
 /// The script that drives the third-party client.
 const CLIENT_TEST: &str = "gateway/tests/ccxt/run.py";
+/// What the binary ships of the data-availability layers: checks build the workspace with all of it.
+const FEATURES: &str = "--features=lifeboat-da/s3,lifeboat-da/blobs,lifeboat-da/celestia";
 
 /// The repository's root.
 pub fn root() -> PathBuf {
@@ -46,12 +49,14 @@ pub fn test() -> Result<()> {
     steps.run("clippy", Worth::OneCheck, &mut clippy_command())?;
     // The binary first: the tests that start processes run this one.
     // The whole workspace at once, so that dependencies are built with one set of features.
-    let build = &["build", "--release", "--workspace"];
+    let build = &["build", "--release", "--workspace", FEATURES];
     let built = steps.run("build", Worth::Nothing, &mut cargo(build))?;
+    tools::install()?;
     let mut tests = test_command();
     tests.env("LIFEBOAT_SIM_SEEDS", SEEDS);
+    tests.env("LIFEBOAT_TOOLS", "required");
     steps.run("test", Worth::ItsSummary, &mut tests)?;
-    let doc = &["test", "--release", "--workspace", "--doc"];
+    let doc = &["test", "--release", "--workspace", FEATURES, "--doc"];
     steps.run("doctest", Worth::ItsSummary, &mut cargo(doc))?;
     if answers("cargo", &["deny", "--version"]) {
         let deny = &["deny", "check", "licenses", "bans", "sources"];
@@ -78,6 +83,7 @@ fn clippy_command() -> Command {
         "clippy",
         "--release",
         "--workspace",
+        FEATURES,
         "--all-targets",
         "--",
         "-D",
@@ -92,6 +98,7 @@ fn test_command() -> Command {
             "run",
             "--release",
             "--workspace",
+            FEATURES,
             "--no-fail-fast",
         ];
         return cargo(run);
@@ -100,6 +107,7 @@ fn test_command() -> Command {
         "test",
         "--release",
         "--workspace",
+        FEATURES,
         "--lib",
         "--bins",
         "--tests",
@@ -191,5 +199,6 @@ pub fn fuzz(rest: &[String]) -> Result<()> {
 
 /// Installs what the tests need.
 pub fn setup() -> Result<()> {
+    tools::install()?;
     python::install()
 }
