@@ -34,6 +34,8 @@ pub struct Config {
     pub command_valid_ms: u64,
     /// How long the head of an HTTP request may take.
     pub head_timeout: Duration,
+    /// How long a client may take nothing of what is written to it.
+    pub write_timeout: Duration,
     /// A WebSocket silent for so long is pinged; silent for twice as long it is closed.
     pub idle_timeout: Duration,
     /// A root this old, or blocks this late, make the venue not ready.
@@ -61,6 +63,7 @@ impl Default for Config {
             outcome_timeout: Duration::from_secs(3),
             command_valid_ms: 10_000,
             head_timeout: Duration::from_secs(10),
+            write_timeout: Duration::from_secs(10),
             idle_timeout: Duration::from_secs(30),
             fresh_ms: 5_000,
         }

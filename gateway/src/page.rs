@@ -12,6 +12,12 @@ use crate::metrics;
 use crate::names;
 use crate::server::text;
 
+/// `/health`: 200 while the process serves, with the venue's mode on the second line.
+pub fn health(gateway: &Gateway) -> String {
+    let mode = gateway.state().memory.clock.mode;
+    format!("ok\nmode {mode:?}\n")
+}
+
 /// `/ready`: 200 when a root is agreed and fresh, else 503 and why.
 pub fn ready(gateway: &Gateway) -> Response<Full<Bytes>> {
     match lifeboat::not_ready(gateway) {

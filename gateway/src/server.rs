@@ -1,10 +1,11 @@
 //! The listening socket: HTTP requests, upgrades to WebSocket, the pages for operators.
 //!
-//! **Owns** the bounds on sockets, heads, bodies and silence. Every refusal is a coded answer.
+//! **Owns** the bounds on sockets, heads, bodies, silence and answers that nobody reads. Every refusal is
+//! a coded answer.
 
 use std::convert::Infallible;
 use std::sync::{Arc, Mutex, PoisonError};
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 use http_body_util::{BodyExt as _, Full, LengthLimitError, Limited};
 use hyper::body::{Bytes, Incoming};
@@ -13,18 +14,23 @@ use hyper::service::service_fn;
 use hyper::{Method, Request, Response, StatusCode};
 use hyper_util::rt::{TokioIo, TokioTimer};
 use serde_json::Value;
-use tokio::io::AsyncWriteExt as _;
+use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
 use tokio::net::{TcpListener, TcpStream};
-use tokio::sync::watch;
+use tokio::sync::{Semaphore, watch};
 
 use crate::error::RpcError;
 use crate::gateway::{Gateway, now_ms};
 use crate::limits::TokenBucket;
 use crate::methods::{Answer, Call, dispatch};
 use crate::params::Params;
+use crate::patience::Patient;
 use crate::{page, rpc, ws};
 
 const API: &str = "/api/v2";
+/// Connections over the limit that are being told so; more are closed without a word.
+const TURNED_AWAY_MAX: usize = 256;
+/// How long a client may take to hear that there is no room.
+const TURN_AWAY_TIME: Duration = Duration::from_secs(1);
 
 type Reply = Response<Full<Bytes>>;
 
@@ -86,6 +92,7 @@ async fn stoppable(task: impl Future<Output = ()>, mut stopping: watch::Receiver
 }
 
 async fn accept(gateway: Arc<Gateway>, listener: TcpListener, mut stopping: watch::Receiver<bool>) {
+    let leaving = Arc::new(Semaphore::new(TURNED_AWAY_MAX));
     loop {
         let socket = tokio::select! {
             accepted = listener.accept() => accepted,
@@ -96,7 +103,7 @@ async fn accept(gateway: Arc<Gateway>, listener: TcpListener, mut stopping: watc
                 let open = gateway.metrics.connections.get();
                 if open >= gateway.config.connections_max as u64 {
                     gateway.metrics.connections_refused_total.up();
-                    turn_away(socket);
+                    turn_away(socket, &leaving);
                     continue;
                 }
                 gateway.metrics.connections.up();
@@ -111,8 +118,12 @@ async fn accept(gateway: Arc<Gateway>, listener: TcpListener, mut stopping: watc
     }
 }
 
-/// Tells a client over the limit to come back, without reading from it.
-fn turn_away(mut socket: TcpStream) {
+/// Tells a client over the limit to come back. What it has sent is read and dropped: closing a socket
+/// with unread bytes would take the answer with it. When too many are being told, it is just closed.
+fn turn_away(mut socket: TcpStream, leaving: &Arc<Semaphore>) {
+    let Ok(permit) = Arc::clone(leaving).try_acquire_owned() else {
+        return;
+    };
     tokio::spawn(async move {
         let body = rpc::error(
             &Value::Null,
@@ -125,13 +136,16 @@ fn turn_away(mut socket: TcpStream) {
              content-length: {}\r\nretry-after: 1\r\nconnection: close\r\n\r\n",
             body.len()
         );
-        let wait = std::time::Duration::from_secs(1);
-        let _ = tokio::time::timeout(wait, async {
+        let farewell = async {
             socket.write_all(head.as_bytes()).await?;
             socket.write_all(body.as_bytes()).await?;
-            socket.shutdown().await
-        })
-        .await;
+            socket.shutdown().await?;
+            let mut dropped = [0; 1_024];
+            while socket.read(&mut dropped).await? > 0 {}
+            std::io::Result::Ok(())
+        };
+        let _ = tokio::time::timeout(TURN_AWAY_TIME, farewell).await;
+        drop(permit);
     });
 }
 
@@ -147,6 +161,7 @@ impl Drop for Open {
 async fn connection(gateway: Arc<Gateway>, socket: TcpStream, mut stopping: watch::Receiver<bool>) {
     let open = Arc::new(Open(Arc::clone(&gateway)));
     let _ = socket.set_nodelay(true);
+    let socket = Patient::new(socket, gateway.config.write_timeout);
     let bucket = TokenBucket::new(gateway.config.connection_rate, Instant::now());
     let shared = Arc::new(Socket {
         gateway: Arc::clone(&gateway),
@@ -212,7 +227,7 @@ async fn serve(socket: Arc<Socket>, request: Request<Incoming>) -> Reply {
     match path.as_str() {
         "/ws/api/v2" | "/ws/api/v2/" => ws::upgrade(socket, request),
         "/" => text("text/html; charset=utf-8", page::html(&socket.gateway)),
-        "/health" => text("text/plain", "ok\n".into()),
+        "/health" => text("text/plain", page::health(&socket.gateway)),
         "/ready" => page::ready(&socket.gateway),
         "/metrics" => text("text/plain; version=0.0.4", page::metrics(&socket.gateway)),
         _ => match path.strip_prefix(API) {

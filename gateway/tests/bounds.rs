@@ -263,6 +263,30 @@ async fn silent_sockets_are_closed() {
         .await
         .expect("closed in time");
     assert!(String::from_utf8_lossy(&rest).starts_with("HTTP/1.1 101"));
+    // Half a frame on an upgraded line, then nothing: its time runs as if it had sent none.
+    let mut half = stage.ws().await;
+    half.ask("public/test", json!({})).await;
+    half.send_raw(b"\x81\xfe\xff").await;
+    assert_eq!(half.closed().await.0, 1_000);
+    stage.running.stop().await;
+}
+
+/// Requests one after another whose answers nobody reads: the gateway stops reading, then gives the
+/// line up.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_line_whose_answers_nobody_reads_is_closed() {
+    let config = Config {
+        write_timeout: Duration::from_millis(300),
+        ..config()
+    };
+    let stage = Stage::with(config, Plan::default()).await;
+    let mut line = TcpStream::connect(stage.address()).await.unwrap();
+    let request = b"GET /metrics HTTP/1.1\r\nhost: x\r\n\r\n".repeat(100);
+    let flood = async { while line.write_all(&request).await.is_ok() {} };
+    tokio::time::timeout(PATIENCE, flood)
+        .await
+        .expect("closed in time");
+    assert_eq!(get(stage.address(), "/health").await.0, 200);
     stage.running.stop().await;
 }
 

@@ -114,6 +114,11 @@ impl Ws {
         self.stream.send(Message::binary(bytes)).await.unwrap();
     }
 
+    /// Sends bytes that are no whole frame.
+    pub async fn send_raw(&mut self, bytes: &[u8]) {
+        self.stream.get_mut().write_all(bytes).await.unwrap();
+    }
+
     /// Sends a request without waiting; its id.
     pub async fn send(&mut self, method: &str, params: Value) -> u64 {
         self.next_id += 1;
