@@ -22,6 +22,13 @@ use clap::Parser as _;
 
 use crate::arguments::{Arguments, Command};
 
+// A program that an order can break is for tests: only the profile `tested`, which sets debug
+// assertions for this package, and a development build make one, and only when told to.
+const _: () = assert!(
+    !lifeboat_engine::POISON || (cfg!(feature = "poison") && cfg!(debug_assertions)),
+    "the feature `poison` is for tests; build without it"
+);
+
 fn main() -> ExitCode {
     let arguments = Arguments::parse();
     log_to_stderr();

@@ -42,3 +42,6 @@ pub use command::Command;
 pub use event::Event;
 pub use params::{Genesis, GenesisAccount, Parameters};
 pub use reject::Reject;
+
+/// Whether an order labelled `poison` panics this build, for tests of what follows.
+pub const POISON: bool = cfg!(feature = "poison");

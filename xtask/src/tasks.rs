@@ -16,10 +16,15 @@ const SEEDS: &str = "200";
 const SWEEP_SEEDS: &str = "2000";
 /// Seconds a fuzz target runs by default.
 const FUZZ_SECONDS: &str = "60";
+/// The profile of everything that tests run, and its folder's name.
+const PROFILE: &str = "tested";
+/// What tests need beyond the defaults, and what the binary ships of the data-availability layers. All
+/// of the steps name the same features, the same profile and the whole workspace: so every crate is
+/// built once.
+const FEATURES: &str = "lifeboat/poison,lifeboat-node/poison,\
+                        lifeboat-da/s3,lifeboat-da/blobs,lifeboat-da/celestia";
 /// The script that drives the third-party client.
 const CLIENT_TEST: &str = "gateway/tests/ccxt/run.py";
-/// What the binary ships of the data-availability layers: checks build the workspace with all of it.
-const FEATURES: &str = "--features=lifeboat-da/s3,lifeboat-da/blobs,lifeboat-da/celestia";
 
 /// The repository's root.
 pub fn root() -> PathBuf {
@@ -38,6 +43,18 @@ fn cargo(arguments: &[&str]) -> Command {
     command
 }
 
+/// A cargo command over the whole workspace as tests are built.
+fn tested(subcommand: &[&str], arguments: &[&str]) -> Command {
+    let mut command = cargo(subcommand);
+    let profile = match subcommand {
+        ["nextest", ..] => "--cargo-profile",
+        _ => "--profile",
+    };
+    command.args([profile, PROFILE, "--workspace", "--features", FEATURES]);
+    command.args(arguments);
+    command
+}
+
 /// Every check of the repository, each with its time.
 pub fn test() -> Result<()> {
     let mut steps = Steps::default();
@@ -47,17 +64,18 @@ pub fn test() -> Result<()> {
         &mut cargo(&["fmt", "--all", "--check"]),
     )?;
     steps.run("clippy", Worth::OneCheck, &mut clippy_command())?;
-    // The binary first: the tests that start processes run this one.
-    // The whole workspace at once, so that dependencies are built with one set of features.
-    let build = &["build", "--release", "--workspace", FEATURES];
-    let built = steps.run("build", Worth::Nothing, &mut cargo(build))?;
+    let targets = &["--lib", "--bins", "--tests"];
+    let built = steps.run("build", Worth::Nothing, &mut tested(&["build"], targets))?;
     tools::install()?;
     let mut tests = test_command();
     tests.env("LIFEBOAT_SIM_SEEDS", SEEDS);
     tests.env("LIFEBOAT_TOOLS", "required");
     steps.run("test", Worth::ItsSummary, &mut tests)?;
-    let doc = &["test", "--release", "--workspace", FEATURES, "--doc"];
-    steps.run("doctest", Worth::ItsSummary, &mut cargo(doc))?;
+    steps.run(
+        "doctest",
+        Worth::ItsSummary,
+        &mut tested(&["test"], &["--doc"]),
+    )?;
     if answers("cargo", &["deny", "--version"]) {
         let deny = &["deny", "check", "licenses", "bans", "sources"];
         steps.run("deny", Worth::OneCheck, &mut cargo(deny))?;
@@ -67,7 +85,7 @@ pub fn test() -> Result<()> {
     if built {
         python::install()?;
         let venue = Venue::start(
-            &target().join("release/lifeboat"),
+            &target().join(PROFILE).join("lifeboat"),
             &target().join("test-venue"),
         )?;
         let mut client = Command::new(python::interpreter());
@@ -78,42 +96,15 @@ pub fn test() -> Result<()> {
 }
 
 fn clippy_command() -> Command {
-    // The release profile shares build scripts and macros with the build that follows.
-    cargo(&[
-        "clippy",
-        "--release",
-        "--workspace",
-        FEATURES,
-        "--all-targets",
-        "--",
-        "-D",
-        "warnings",
-    ])
+    tested(&["clippy"], &["--all-targets", "--", "-D", "warnings"])
 }
 
 fn test_command() -> Command {
     if answers("cargo", &["nextest", "--version"]) {
-        let run = &[
-            "nextest",
-            "run",
-            "--release",
-            "--workspace",
-            FEATURES,
-            "--no-fail-fast",
-        ];
-        return cargo(run);
+        return tested(&["nextest", "run"], &["--no-fail-fast"]);
     }
-    let run = &[
-        "test",
-        "--release",
-        "--workspace",
-        FEATURES,
-        "--lib",
-        "--bins",
-        "--tests",
-        "--no-fail-fast",
-    ];
-    cargo(run)
+    let targets = &["--lib", "--bins", "--tests", "--no-fail-fast"];
+    tested(&["test"], targets)
 }
 
 /// Formats the code.
@@ -143,14 +134,14 @@ pub fn bench(rest: &[String]) -> Result<()> {
 /// Writes the test vectors anew from the code, then shows what changed.
 pub fn vectors() -> Result<()> {
     let run = &[
-        "test",
-        "--release",
-        "--workspace",
+        "--lib",
+        "--bins",
+        "--tests",
         "--",
         "--exact",
         "vectors::are_current",
     ];
-    must(cargo(run).env("LIFEBOAT_WRITE_VECTORS", "1"))?;
+    must(tested(&["test"], run).env("LIFEBOAT_WRITE_VECTORS", "1"))?;
     must(Command::new("git").args(["status", "--short", "vectors"]))
 }
 
@@ -158,19 +149,9 @@ pub fn vectors() -> Result<()> {
 pub fn sweep(rest: &[String]) -> Result<()> {
     let seeds = rest.first().map_or(SWEEP_SEEDS, String::as_str);
     let first = rest.get(1).map_or("0", String::as_str);
-    let run = &[
-        "test",
-        "--release",
-        "-p",
-        "lifeboat-drill",
-        "--test",
-        "sim",
-        "--",
-        "--exact",
-        "seeds",
-    ];
+    let run = &["--test", "sim", "--", "--exact", "seeds"];
     must(
-        cargo(run)
+        tested(&["test"], run)
             .env("LIFEBOAT_SIM_SEEDS", seeds)
             .env("LIFEBOAT_SIM_FIRST", first),
     )
