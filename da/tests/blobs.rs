@@ -7,6 +7,7 @@ mod support;
 mod tools;
 
 use std::sync::Arc;
+use std::time::Duration;
 
 use lifeboat_da::{Batch, BlobIds, BlobKey, BlobsConfig, Layer, LayerError, Tip};
 use lifeboat_engine::types::Height;
@@ -32,6 +33,7 @@ fn config(url: &str) -> BlobsConfig {
         start_block: 0,
         confirmations: 0,
         blobs_per_transaction: 6,
+        stuck_after: Duration::from_secs(60),
         fee_max: 1_000_000_000_000,
     }
 }
@@ -137,7 +139,44 @@ async fn blocks_that_are_dropped_are_noticed() {
     assert_eq!(read_all(open(url)).await, made);
 }
 
-/// Also: a node that is away is no reason to give up.
+/// A transaction that waits too long is replaced by one that pays twice as much, and counts once.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_stuck_transaction_is_replaced() {
+    let Some(node) = tools::ethereum_node(&["--hardfork", "osaka", "--no-mining"]) else {
+        return;
+    };
+    let url = &node.url;
+    let impatient = BlobsConfig {
+        stuck_after: Duration::from_millis(500),
+        ..config(url)
+    };
+    let layer = impatient.open(CHAIN).unwrap();
+    let made = batches(1, 3, 100);
+    let mut bids = Vec::new();
+    for _ in 0..2 {
+        let waits = layer.publish(&made[0]).await.unwrap_err();
+        assert!(waits.is_transient(), "{waits}");
+        let pool = call(url, "txpool_content", json!([])).await;
+        let pending = pool["pending"].as_object().unwrap().values();
+        let pending: Vec<&Value> = pending
+            .flat_map(|by_nonce| by_nonce.as_object().unwrap().values())
+            .collect();
+        assert_eq!(pending.len(), 1, "one takes the other's place");
+        let fee = |name: &str| {
+            let text = pending[0][name].as_str().unwrap();
+            u128::from_str_radix(&text[2..], 16).unwrap()
+        };
+        bids.push(["maxFeePerGas", "maxPriorityFeePerGas", "maxFeePerBlobGas"].map(fee));
+    }
+    for (before, after) in bids[0].iter().zip(&bids[1]) {
+        assert!(*after >= 2 * before, "{bids:?}");
+    }
+    call(url, "evm_mine", json!([])).await;
+    layer.publish(&made[0]).await.unwrap();
+    assert_eq!(read_all(open(url)).await, made);
+}
+
+/// A node that is away is no reason to give up; a configuration that cannot work is one to say so.
 #[tokio::test(flavor = "multi_thread")]
 async fn a_configuration_that_cannot_work_is_refused() {
     let url = "http://127.0.0.1:9";

@@ -1,9 +1,10 @@
 //! What must hold for any bytes that reach a decoder. Each check panics where it does not.
 //!
 //! The fuzz targets run these checks on bytes that libFuzzer finds; the `decoders` tests of `engine`,
-//! `proof`, `node` and `gateway` run the same files on mutated encodings, with any toolchain.
+//! `proof`, `node`, `gateway` and `da` run the same files on mutated encodings, with any toolchain.
 
 pub mod authorization;
+pub mod batch;
 pub mod block;
 pub mod books;
 pub mod command;

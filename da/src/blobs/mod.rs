@@ -13,6 +13,7 @@ mod packing;
 mod sending;
 
 use std::sync::Arc;
+use std::time::Duration;
 
 use alloy_eips::eip4844::env_settings::EnvKzgSettings;
 use async_trait::async_trait;
@@ -56,6 +57,9 @@ pub struct BlobsConfig {
     pub confirmations: u64,
     /// Blobs in one transaction, 1 to 6.
     pub blobs_per_transaction: usize,
+    /// Time after which a transaction that is not settled is replaced by one that pays more; a minute
+    /// is five slots. It includes the confirmations.
+    pub stuck_after: Duration,
     /// Most that a unit of gas, and of blob gas, may cost, in wei.
     pub fee_max: u128,
 }

@@ -28,8 +28,6 @@ const TIP_MIN: u128 = 1_000_000;
 const BLOB_FEE_MIN: u128 = 1_000_000;
 /// Time between two looks at a transaction.
 const POLL: Duration = Duration::from_millis(500);
-/// Looks before a transaction is taken for stuck: a minute, five slots.
-const POLLS_MAX: u32 = 120;
 
 /// A secp256k1 key that signs blob transactions. Its account holds what publishing costs, no more.
 #[derive(Clone)]
@@ -217,7 +215,8 @@ async fn transaction(
 
 /// Waits until a transaction is in a settled block, and says which.
 async fn settled(chain: &Ethereum, hash: &str) -> Result<u64, LayerError> {
-    for _ in 0..POLLS_MAX {
+    let polls = chain.config.stuck_after.as_millis() / POLL.as_millis();
+    for _ in 0..=polls {
         let call = chain
             .execution
             .call("eth_getTransactionReceipt", json!([hash]));
@@ -258,6 +257,11 @@ fn refused(error: CallError) -> LayerError {
 
 #[cfg(test)]
 mod tests {
+    use alloy_eips::eip4844::Blob;
+    use alloy_eips::eip4844::env_settings::EnvKzgSettings;
+    use alloy_eips::eip7594::BlobTransactionSidecarEip7594;
+
+    use super::super::packing;
     use super::{BlobKey, Fees};
 
     /// The first account of the well-known test mnemonic.
@@ -278,5 +282,22 @@ mod tests {
         let stuck = fees(10, 1, 4);
         assert_eq!(stuck.at_least_double(fees(30, 1, 5)), fees(30, 2, 8));
         assert_eq!(fees(30, 2, 8).capped(7), fees(7, 2, 7));
+    }
+
+    /// Every cell of every blob proves, and none does after a flipped bit.
+    #[test]
+    fn cell_proofs_hold() {
+        let blobs = packing::pack(&vec![0xa5; packing::BLOB_PLAIN_BYTES + 5]);
+        let blobs = blobs.iter().map(|blob| Blob::from_slice(blob)).collect();
+        let mut sidecar = BlobTransactionSidecarEip7594::try_from_blobs(blobs).unwrap();
+        assert_eq!(
+            (sidecar.blobs.len(), sidecar.cell_proofs.len()),
+            (2, 2 * 128)
+        );
+        let hashes: Vec<_> = sidecar.versioned_hashes().collect();
+        let settings = EnvKzgSettings::Default.get();
+        sidecar.validate(&hashes, settings).unwrap();
+        sidecar.blobs[1][31] ^= 1;
+        assert!(sidecar.validate(&hashes, settings).is_err());
     }
 }
