@@ -4,6 +4,7 @@
 //! **Never** decides anything about orders or money.
 
 mod arguments;
+mod descriptors;
 mod development;
 mod drill;
 mod init;
@@ -32,6 +33,7 @@ const _: () = assert!(
 fn main() -> ExitCode {
     let arguments = Arguments::parse();
     log_to_stderr();
+    descriptors::raise();
     match dispatch(arguments) {
         Ok(()) => ExitCode::SUCCESS,
         Err(error) => {

@@ -15,6 +15,7 @@ use lifeboat_node::shared::Stop;
 use serde_json::json;
 
 use crate::arguments::RunArguments;
+use crate::descriptors::gateway_connections;
 use crate::development::{Plan, VenueFile, api_keys_path, create, wall_ms};
 use crate::market::{CurrentNode, Scene, observe, trade};
 use crate::say::Say;
@@ -157,6 +158,7 @@ impl Embedded {
         tokio::spawn(venue.clone().follow());
         let config = Config {
             listen: arguments.listen,
+            connections_max: gateway_connections(Config::default().connections_max),
             ..Config::default()
         };
         let gateway = Gateway::new(config, venue, self.keys.clone());

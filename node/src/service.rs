@@ -12,6 +12,7 @@ use tokio::sync::watch;
 use crate::config::NodeConfig;
 use crate::files::Disk;
 use crate::handle::NodeHandle;
+use crate::ingress;
 use crate::network::connect;
 use crate::node::{NodeSetup, start};
 use crate::shared::{Stop, lock};
@@ -127,7 +128,9 @@ fn run_once(config: &NodeConfig, sender: &watch::Sender<Option<NodeHandle>>) -> 
             Err(stop) => return stop,
         };
         let ingress = match config.ingress {
-            Some(address) => crate::ingress::serve(address, handle.clone()).await,
+            Some(address) => {
+                ingress::serve(address, handle.clone(), ingress::Limits::default()).await
+            }
             None => Ok(()),
         };
         if let Err(error) = ingress {

@@ -10,7 +10,7 @@ use borsh::BorshDeserialize as _;
 use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _, BufReader};
 use tokio::net::tcp::{OwnedReadHalf, OwnedWriteHalf};
 use tokio::net::{TcpListener, TcpStream};
-use tokio::sync::{broadcast, mpsc};
+use tokio::sync::{Semaphore, SemaphorePermit, broadcast, mpsc};
 use tokio::time::timeout;
 
 use super::wire::{BlockSummary, FRAME_BYTES_MAX, IN_FLIGHT_MAX, Reply, Request, encode_frame};
@@ -18,29 +18,89 @@ use crate::handle::NodeHandle;
 use crate::outcome::{Answer, Waiter};
 use crate::shared::{AppliedBlock, millis};
 
-/// Connections at a time.
-const CONNECTIONS_MAX: usize = 4_096;
-/// A frame that was begun must be whole within this.
-const FRAME_TIME_MAX: Duration = Duration::from_secs(10);
-/// A connection with nothing unanswered and nothing watched may be silent for this long.
-const IDLE_TIME_MAX: Duration = Duration::from_secs(300);
-/// A client must take what is written to it within this.
-const WRITE_TIME_MAX: Duration = Duration::from_secs(5);
+/// Bytes read at once.
+const READ_BYTES: usize = 16 << 10;
 /// Bytes gathered before they are written.
 const WRITE_BYTES: usize = 64 << 10;
+/// A frame up to here is read as it comes; the rest of a longer one waits for room.
+const FRAME_BYTES_SMALL: usize = 64 << 10;
+/// Connections over the limit that are being told so; more are closed without a word.
+const TURNED_AWAY_MAX: usize = 64;
+/// How long a client may take to hear that there is no room.
+const TURN_AWAY_TIME: Duration = Duration::from_secs(1);
+
+/// What the clients of one node may cost it.
+#[derive(Clone, Copy, Debug)]
+pub struct Limits {
+    /// Connections at a time; one more is told [`Reply::Full`].
+    pub connections_max: usize,
+    /// A frame that was begun must be whole within this.
+    pub frame_time: Duration,
+    /// A connection with nothing unanswered may be silent for this long.
+    pub idle_time: Duration,
+    /// A client must take what is written to it within this.
+    pub write_time: Duration,
+    /// Kilobytes that all long frames on their way in may take together.
+    pub long_frames_kb: usize,
+}
+
+impl Default for Limits {
+    fn default() -> Self {
+        Self {
+            connections_max: room_for(4_096),
+            frame_time: Duration::from_secs(10),
+            idle_time: Duration::from_secs(300),
+            write_time: Duration::from_secs(5),
+            long_frames_kb: 64 << 10,
+        }
+    }
+}
+
+/// At most `wanted`, and at most a sixteenth of the descriptors that the process may have: several
+/// nodes may share it, and files and peers need theirs whatever clients do.
+fn room_for(wanted: usize) -> usize {
+    let share = usize::try_from(descriptors_max() / 16).unwrap_or(usize::MAX);
+    wanted.min(share).max(16)
+}
+
+#[cfg(unix)]
+fn descriptors_max() -> u64 {
+    use rustix::process::{Resource, getrlimit};
+    getrlimit(Resource::Nofile).current.unwrap_or(u64::MAX)
+}
+
+#[cfg(not(unix))]
+fn descriptors_max() -> u64 {
+    u64::MAX
+}
 
 /// Listens on `address` and serves clients until the runtime ends.
 ///
 /// # Errors
 /// When the address cannot be listened on.
-pub async fn serve(address: SocketAddr, node: NodeHandle) -> io::Result<()> {
+pub async fn serve(address: SocketAddr, node: NodeHandle, limits: Limits) -> io::Result<()> {
     let listener = TcpListener::bind(address).await?;
-    tokio::spawn(accept(listener, node));
+    let door = Door {
+        open: Arc::new(AtomicUsize::new(0)),
+        leaving: Arc::new(Semaphore::new(TURNED_AWAY_MAX)),
+        long_frames: Arc::new(Semaphore::new(limits.long_frames_kb)),
+        limits,
+    };
+    tokio::spawn(accept(listener, node, door));
     Ok(())
 }
 
-async fn accept(listener: TcpListener, node: NodeHandle) {
-    let open = Arc::new(AtomicUsize::new(0));
+/// What a node's connections share.
+#[derive(Clone)]
+struct Door {
+    open: Arc<AtomicUsize>,
+    leaving: Arc<Semaphore>,
+    /// One permit for each kilobyte.
+    long_frames: Arc<Semaphore>,
+    limits: Limits,
+}
+
+async fn accept(listener: TcpListener, node: NodeHandle, door: Door) {
     loop {
         let accepted = tokio::select! {
             biased;
@@ -52,16 +112,40 @@ async fn accept(listener: TcpListener, node: NodeHandle) {
             tokio::time::sleep(Duration::from_millis(50)).await;
             continue;
         };
-        if open.fetch_add(1, Ordering::Relaxed) >= CONNECTIONS_MAX {
-            open.fetch_sub(1, Ordering::Relaxed);
+        if door.open.fetch_add(1, Ordering::Relaxed) >= door.limits.connections_max {
+            door.open.fetch_sub(1, Ordering::Relaxed);
+            door.turn_away(stream);
             continue;
         }
-        let (node, open) = (node.clone(), open.clone());
+        let (node, door) = (node.clone(), door.clone());
         tokio::spawn(async move {
-            if let Err(error) = serve_client(stream, node).await {
+            if let Err(error) = serve_client(stream, node, &door).await {
                 tracing::debug!(%error, "a client's connection ended");
             }
-            open.fetch_sub(1, Ordering::Relaxed);
+            door.open.fetch_sub(1, Ordering::Relaxed);
+        });
+    }
+}
+
+impl Door {
+    /// Tells a client that there is no room. What it has sent is read and dropped: closing a socket
+    /// with unread bytes would take the answer with it.
+    fn turn_away(&self, mut stream: TcpStream) {
+        let Ok(permit) = self.leaving.clone().try_acquire_owned() else {
+            return;
+        };
+        tokio::spawn(async move {
+            let farewell = async {
+                let mut out = Vec::new();
+                encode_frame(&Reply::Full, &mut out);
+                stream.write_all(&out).await?;
+                stream.shutdown().await?;
+                let mut dropped = [0; 1_024];
+                while stream.read(&mut dropped).await? > 0 {}
+                io::Result::Ok(())
+            };
+            let _ = timeout(TURN_AWAY_TIME, farewell).await;
+            drop(permit);
         });
     }
 }
@@ -72,7 +156,7 @@ enum Extra {
     Watch,
 }
 
-async fn serve_client(stream: TcpStream, node: NodeHandle) -> io::Result<()> {
+async fn serve_client(stream: TcpStream, node: NodeHandle, door: &Door) -> io::Result<()> {
     stream.set_nodelay(true)?;
     let (reader, writer) = stream.into_split();
     let (answers, answered) = mpsc::unbounded_channel();
@@ -84,10 +168,15 @@ async fn serve_client(stream: TcpStream, node: NodeHandle) -> io::Result<()> {
         extras,
         in_flight: in_flight.clone(),
     };
-    let writing = write_replies(writer, node, answered, extra, in_flight);
+    let replies = Replies {
+        answered,
+        extras: extra,
+        in_flight,
+    };
+    let writing = write_replies(writer, node, replies, door.limits.write_time);
     tokio::select! {
         biased;
-        result = read_requests(reader, session) => result,
+        result = read_requests(reader, session, door) => result,
         result = writing => result,
     }
 }
@@ -144,34 +233,73 @@ impl Session {
     }
 }
 
-async fn read_requests(reader: OwnedReadHalf, session: Session) -> io::Result<()> {
-    let mut reader = BufReader::with_capacity(WRITE_BYTES, reader);
+async fn read_requests(reader: OwnedReadHalf, session: Session, door: &Door) -> io::Result<()> {
+    let limits = &door.limits;
+    let mut reader = BufReader::with_capacity(READ_BYTES, reader);
     let mut frame = Vec::new();
     loop {
         let mut len = [0; 4];
-        match timeout(IDLE_TIME_MAX, reader.read_exact(&mut len[..1])).await {
+        match timeout(limits.idle_time, reader.read_exact(&mut len[..1])).await {
             Ok(read) => drop(read?),
             Err(_) if session.in_flight.load(Ordering::Relaxed) > 0 => continue,
             Err(late) => return Err(late.into()),
         }
-        timeout(FRAME_TIME_MAX, reader.read_exact(&mut len[1..])).await??;
+        timeout(limits.frame_time, reader.read_exact(&mut len[1..])).await??;
         let len = u32::from_le_bytes(len) as usize;
         if len > FRAME_BYTES_MAX {
-            session.reply(Reply::Malformed).await?;
-            return Err(io::ErrorKind::InvalidData.into());
+            return malformed(&session, io::ErrorKind::InvalidData.into()).await;
         }
-        frame.resize(len, 0);
-        timeout(FRAME_TIME_MAX, reader.read_exact(&mut frame)).await??;
+        let reading = read_frame(&mut reader, len, &mut frame, &door.long_frames);
+        let room = timeout(limits.frame_time, reading).await??;
         match Request::try_from_slice(&frame) {
             Ok(request) => session.handle(request).await?,
-            Err(error) => {
-                session.reply(Reply::Malformed).await?;
-                // Let the writing half send it before the connection closes.
-                tokio::time::sleep(Duration::from_millis(100)).await;
-                return Err(error);
-            }
+            Err(error) => return malformed(&session, error).await,
+        }
+        drop(room);
+        if frame.capacity() > FRAME_BYTES_SMALL {
+            frame = Vec::new();
         }
     }
+}
+
+/// Tells the client, and lets the writing half send it before the connection closes.
+async fn malformed(session: &Session, error: io::Error) -> io::Result<()> {
+    session.reply(Reply::Malformed).await?;
+    tokio::time::sleep(Duration::from_millis(100)).await;
+    Err(error)
+}
+
+/// Reads `len` bytes into `frame`, which grows with what comes and not with what was announced. A long
+/// frame takes its place among the long ones once its beginning is there.
+async fn read_frame<'a>(
+    reader: &mut BufReader<OwnedReadHalf>,
+    len: usize,
+    frame: &mut Vec<u8>,
+    long_frames: &'a Semaphore,
+) -> io::Result<Option<SemaphorePermit<'a>>> {
+    frame.clear();
+    read_more(reader, len.min(FRAME_BYTES_SMALL), frame).await?;
+    let rest = len.saturating_sub(FRAME_BYTES_SMALL);
+    if rest == 0 {
+        return Ok(None);
+    }
+    // At most FRAME_BYTES_MAX in kilobytes.
+    let kilobytes = rest.div_ceil(1 << 10) as u32;
+    let room = long_frames.acquire_many(kilobytes).await.map_err(closed)?;
+    read_more(reader, rest, frame).await?;
+    Ok(Some(room))
+}
+
+async fn read_more(
+    reader: &mut BufReader<OwnedReadHalf>,
+    count: usize,
+    frame: &mut Vec<u8>,
+) -> io::Result<()> {
+    let read = reader.take(count as u64).read_to_end(frame).await?;
+    if read < count {
+        return Err(io::ErrorKind::UnexpectedEof.into());
+    }
+    Ok(())
 }
 
 async fn next_block(
@@ -190,16 +318,27 @@ async fn next_block(
     }
 }
 
+/// What is to be written.
+struct Replies {
+    answered: mpsc::UnboundedReceiver<(u64, Answer)>,
+    extras: mpsc::Receiver<Extra>,
+    in_flight: Arc<AtomicUsize>,
+}
+
 async fn write_replies(
     mut writer: OwnedWriteHalf,
     node: NodeHandle,
-    mut answered: mpsc::UnboundedReceiver<(u64, Answer)>,
-    mut extras: mpsc::Receiver<Extra>,
-    in_flight: Arc<AtomicUsize>,
+    replies: Replies,
+    write_time: Duration,
 ) -> io::Result<()> {
+    let Replies {
+        mut answered,
+        mut extras,
+        in_flight,
+    } = replies;
     let mut watched = None;
     let mut missed = 0;
-    let mut out = Vec::with_capacity(WRITE_BYTES);
+    let mut out = Vec::new();
     loop {
         tokio::select! {
             biased;
@@ -223,7 +362,7 @@ async fn write_replies(
             in_flight.fetch_sub(1, Ordering::Relaxed);
             encode_frame(&Reply::from_answer(id, answer), &mut out);
         }
-        timeout(WRITE_TIME_MAX, writer.write_all(&out)).await??;
+        timeout(write_time, writer.write_all(&out)).await??;
         out.clear();
     }
 }

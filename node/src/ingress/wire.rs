@@ -83,6 +83,8 @@ pub enum Reply {
     Block(BlockSummary),
     /// The request could not be read; the connection closes.
     Malformed,
+    /// The node serves as many connections as it may; this one closes, and nothing of it was read.
+    Full,
 }
 
 /// An applied block in short.
@@ -142,7 +144,7 @@ impl Reply {
             | Self::Busy { id }
             | Self::Expired { id, .. }
             | Self::Unknown { id } => Some(*id),
-            Self::Status(_) | Self::Block(_) | Self::Malformed => None,
+            Self::Status(_) | Self::Block(_) | Self::Malformed | Self::Full => None,
         }
     }
 }
