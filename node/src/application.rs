@@ -57,13 +57,13 @@ impl Proposer {
             let now = pacing.clock.venue(millis(clock.current()));
             // A parent from a clock ahead of this one must not stretch the wait.
             let since = pacing.clock.local_ms(now.since(parent.min(now)));
-            let busy = self.shared.mempool().has_more_than(in_flight);
-            let wait = if busy { pacing.busy_ms } else { pacing.idle_ms };
+            let waiting = self.shared.mempool().waiting_beside(in_flight);
+            let wait = pacing.wait_ms(waiting);
             if since >= wait {
                 return;
             }
             let sleep = clock.sleep(Duration::from_millis(wait - since));
-            if busy {
+            if waiting > 0 {
                 sleep.await;
             } else {
                 tokio::select! { biased; () = arrived => {}, () = sleep => {} }

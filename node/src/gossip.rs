@@ -28,6 +28,10 @@ use crate::shared::{PeerTip, Shared, millis};
 pub struct GossipPolicy {
     /// How long commands are collected before they are checked and sent together.
     pub batch_ms: u64,
+    /// How long when the last batch was a crowd: larger batches cost less a command.
+    pub crowded_batch_ms: u64,
+    /// Commands in a batch from which on the next is collected for `crowded_batch_ms`.
+    pub crowd: usize,
     /// A command submitted here is sent again when it was not executed for this long.
     pub again_ms: u64,
     /// How often this node says how far it is.
@@ -38,6 +42,8 @@ impl Default for GossipPolicy {
     fn default() -> Self {
         Self {
             batch_ms: 4,
+            crowded_batch_ms: 16,
+            crowd: 24,
             again_ms: 300,
             tip_ms: 500,
         }
@@ -91,14 +97,22 @@ pub async fn run_intake(
     mut sender: impl Sender<PublicKey = PeerKey>,
 ) {
     let mut batch = Vec::new();
+    let mut collect_ms = policy.batch_ms;
     while let Some(first) = arrivals.recv().await {
         batch.push(first);
-        clock.sleep(Duration::from_millis(policy.batch_ms)).await;
+        clock.sleep(Duration::from_millis(collect_ms)).await;
         while batch.len() < BATCH_MAX
             && let Ok(next) = arrivals.try_recv()
         {
             batch.push(next);
         }
+        // By the rate, not the count: a crowd must not look larger for being collected longer.
+        let crowded = batch.len() as u64 * policy.batch_ms > policy.crowd as u64 * collect_ms;
+        collect_ms = if crowded {
+            policy.crowded_batch_ms
+        } else {
+            policy.batch_ms
+        };
         let now = millis(clock.current());
         let fresh = admit(&*blueprint, &shared, &mut batch, now);
         send_commands(&mut sender, &fresh);

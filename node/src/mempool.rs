@@ -146,9 +146,10 @@ impl Mempool {
         self.by_key.contains_key(key)
     }
 
-    /// Whether more commands wait than `excluded` already carries.
-    pub fn has_more_than(&self, excluded: &BTreeSet<Digest>) -> bool {
-        self.len() > excluded.iter().filter(|key| self.contains(key)).count()
+    /// How many commands wait that are not in `excluded`.
+    pub fn waiting_beside(&self, excluded: &BTreeSet<Digest>) -> usize {
+        let carried = excluded.iter().filter(|key| self.contains(key)).count();
+        self.len().saturating_sub(carried)
     }
 
     /// A waiting command, with its signature already checked.

@@ -29,6 +29,11 @@ const SUBSCRIBER_LAG_MAX: usize = 1_024;
 pub struct Pacing {
     /// Least time between blocks while commands wait.
     pub busy_ms: u64,
+    /// Least time between blocks while more than `crowd` commands wait: votes and certificates cost
+    /// the same for a large block, so fewer of them leave room for orders. Under the leader timeout.
+    pub crowded_ms: u64,
+    /// Waiting commands from which on blocks are `crowded_ms` apart.
+    pub crowd: usize,
     /// Time between blocks while none wait. Must be under the leader timeout.
     pub idle_ms: u64,
     /// How far a block's time may be ahead of the local clock.
@@ -78,10 +83,23 @@ impl VenueClock {
     }
 }
 
+impl Pacing {
+    /// Milliseconds from the parent to the next block while so many commands wait.
+    pub fn wait_ms(&self, waiting: usize) -> u64 {
+        match waiting {
+            0 => self.idle_ms,
+            waiting if waiting <= self.crowd => self.busy_ms,
+            _ => self.crowded_ms.max(self.busy_ms),
+        }
+    }
+}
+
 impl Default for Pacing {
     fn default() -> Self {
         Self {
             busy_ms: 50,
+            crowded_ms: 100,
+            crowd: 320,
             idle_ms: 100,
             ahead_ms_max: 500,
             clock: VenueClock::default(),
