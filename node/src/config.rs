@@ -15,6 +15,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::catchup::mark_fresh;
 use crate::consensus::Identity;
+use crate::epochs::{Epochs, EpochsError};
 use crate::files::Disk;
 use crate::keys::{Committee, KeyError, MemberKeys, SecretKeys, deal_keys};
 use crate::node::Tuning;
@@ -42,6 +43,9 @@ pub enum ConfigError {
     /// A key file is wrong.
     #[error(transparent)]
     Keys(#[from] KeyError),
+    /// The list of consensus epochs is wrong.
+    #[error(transparent)]
+    Epochs(#[from] EpochsError),
     /// The folder has a node already.
     #[error("{0} already holds a node; choose another folder, or remove it if it is not needed")]
     Exists(PathBuf),
@@ -59,6 +63,10 @@ pub struct NodeFile {
     /// Threads for asynchronous work.
     #[serde(default = "default_threads")]
     pub threads: usize,
+    /// Where finalized blocks are published outside the venue, such as `folder:/mnt/archive`;
+    /// nowhere if absent.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub publish: Option<String>,
     /// Every other figure.
     #[serde(default)]
     pub tuning: Tuning,
@@ -103,6 +111,10 @@ pub struct NodeConfig {
     pub ingress: Option<SocketAddr>,
     /// Threads for asynchronous work.
     pub threads: usize,
+    /// The runs of consensus.
+    pub epochs: Epochs,
+    /// Where finalized blocks are published outside the venue; nowhere if absent.
+    pub publish: Option<String>,
     /// Every other figure.
     pub tuning: Tuning,
 }
@@ -155,6 +167,7 @@ impl NodeConfig {
         let secrets: SecretKeys = parse(&folder.join("keys.toml"))?;
         let committee = read_committee(&folder)?;
         let venue = read_venue(&folder.join("genesis.bin"))?;
+        let epochs = Epochs::load(&folder)?;
         let identity = committee.identity(&secrets, &venue.genesis().chain)?;
         let index = usize::from(identity.share.index);
         let mut tuning = node.tuning;
@@ -172,6 +185,8 @@ impl NodeConfig {
             venue: Arc::new(venue),
             ingress: node.ingress,
             threads: node.threads,
+            epochs,
+            publish: node.publish,
             tuning,
         })
     }
@@ -196,6 +211,8 @@ pub struct InitPlan {
     pub ingress_port: u16,
     /// Keys are drawn from this; use [`crate::keys::entropy`].
     pub seed: [u8; 32],
+    /// Where every validator publishes finalized blocks; nowhere if absent.
+    pub publish: Option<String>,
     /// Every node's figures.
     pub tuning: Tuning,
 }
@@ -227,6 +244,7 @@ pub fn init(
             data: default_data(),
             ingress: Some(address(index, plan.ingress_port)),
             threads: default_threads(),
+            publish: plan.publish.clone(),
             tuning: plan.tuning,
         };
         let folder = root.join(format!("node-{index}"));

@@ -20,7 +20,7 @@ use commonware_consensus::simplex::elector::RoundRobin;
 use commonware_consensus::simplex::scheme::bls12381_threshold::standard;
 use commonware_consensus::simplex::types::{Activity, Finalization};
 use commonware_consensus::simplex::{self, SkipBudget};
-use commonware_consensus::types::{Epoch, FixedEpocher, ViewDelta};
+use commonware_consensus::types::{Epoch, ViewDelta};
 use commonware_consensus::{Reporter, Viewable as _};
 use commonware_cryptography::bls12381::primitives::group::Share;
 use commonware_cryptography::bls12381::primitives::sharing::Sharing;
@@ -43,6 +43,7 @@ use tokio::sync::watch;
 
 use crate::application::Proposer;
 use crate::block::Block;
+use crate::epochs::Epochs;
 use crate::shared::Shared;
 
 /// The runtime a node needs: production's or the simulator's.
@@ -71,7 +72,6 @@ const BUFFER: NonZeroUsize = NZUsize!(64 << 10);
 const MAILBOX: NonZeroUsize = NZUsize!(1_024);
 const BLOCKS_PER_SECTION: NonZeroU64 = NZU64!(4_096);
 const VIEW_RETENTION: ViewDelta = ViewDelta::new(64);
-const EPOCH_LENGTH: NonZeroU64 = NZU64!(u64::MAX);
 
 /// The largest message any node sends; all nodes must agree on it.
 pub fn message_bytes_max(validators: u32) -> u32 {
@@ -190,6 +190,8 @@ pub struct MarshalSetup<S, R, B, P> {
     pub peers: P,
     /// Until a request is given up.
     pub fetch: Duration,
+    /// Which heights belong to which run of consensus.
+    pub epochs: Epochs,
     /// Precedes the names of all stored partitions.
     pub prefix: String,
 }
@@ -231,7 +233,7 @@ where
     B: Blocker<PublicKey = PeerKey>,
     P: Provider<PublicKey = PeerKey>,
 {
-    let cache = CacheRef::new(PAGE_SIZE, PAGES);
+    let cache = page_cache();
     let peer = setup.identity.peer.clone();
     let resolver = backfill::init(
         context.child("backfill"),
@@ -262,7 +264,7 @@ where
     broadcast.start(setup.blocks);
     let config = marshal::Config {
         provider: ConstantProvider::new(setup.identity.verifier(&chain)),
-        epocher: FixedEpocher::new(EPOCH_LENGTH),
+        epocher: setup.epochs,
         start: marshal::Start::Genesis(digested(setup.genesis)),
         partition_prefix: format!("{}marshal", setup.prefix),
         mailbox_size: MAILBOX,
@@ -277,22 +279,45 @@ where
         max_pending_acks: NZUsize!(16),
         strategy: Sequential,
     };
+    let (finalizations, blocks) = open_archives(context, &setup.prefix, cache).await;
+    let (actor, mailbox, _) =
+        MarshalActor::init(context.child("marshal"), finalizations, blocks, config).await;
+    actor.start(reporter, buffer, resolver);
+    mailbox
+}
+
+/// Certificates by height.
+pub type CertificateArchive<E> = prunable::Archive<EightCap, E, BlockDigest, Certificate>;
+/// Finalized blocks by height.
+pub type BlockArchive<E> = prunable::Archive<EightCap, E, BlockDigest, Arc<Block>>;
+
+/// Opens the library's stores of what is final.
+///
+/// # Panics
+/// When one cannot be opened.
+pub async fn open_archives<E: Environment>(
+    context: &E,
+    prefix: &str,
+    cache: CacheRef,
+) -> (CertificateArchive<E>, BlockArchive<E>) {
     let finalizations = prunable::Archive::init(
         context.child("finalizations"),
-        archive(&setup.prefix, "finalizations", cache.clone(), ()),
+        archive(prefix, "finalizations", cache.clone(), ()),
     )
     .await
     .expect("the finalization archive must open: a damaged one is repaired by wiping the folder");
     let blocks = prunable::Archive::init(
         context.child("blocks"),
-        archive(&setup.prefix, "blocks", cache, ()),
+        archive(prefix, "blocks", cache, ()),
     )
     .await
     .expect("the block archive must open: a damaged one is repaired by wiping the folder");
-    let (actor, mailbox, _) =
-        MarshalActor::init(context.child("marshal"), finalizations, blocks, config).await;
-    actor.start(reporter, buffer, resolver);
-    mailbox
+    (finalizations, blocks)
+}
+
+/// The cache of pages that a node's stores share.
+pub fn page_cache() -> CacheRef {
+    CacheRef::new(PAGE_SIZE, PAGES)
 }
 
 fn nonzero(duration: Duration) -> commonware_utils::NonZeroDuration {
@@ -333,6 +358,8 @@ pub struct SimplexSetup<S, R, B> {
     pub blocker: B,
     /// Timeouts.
     pub timeouts: Timeouts,
+    /// The runs of consensus; votes are cast in the last.
+    pub epochs: Epochs,
     /// Precedes the names of all stored partitions.
     pub prefix: String,
 }
@@ -359,22 +386,23 @@ where
         context.child("deferred"),
         Proposer::new(shared.clone()),
         marshal,
-        FixedEpocher::new(EPOCH_LENGTH),
+        setup.epochs.clone(),
     );
+    let epoch = Epoch::new(setup.epochs.current());
+    let anchor = setup.epochs.anchor();
+    let genesis = anchor.map_or(setup.genesis, |anchor| BlockDigest(anchor.digest.0));
     let (scheme, floor, partition) = match setup.role {
         Role::Vote(from) => (
             setup
                 .identity
                 .signer(&chain)
                 .expect("the share fits the committee"),
-            from.map_or(Floor::Genesis(setup.genesis), |from| {
-                Floor::Finalized(*from)
-            }),
+            from.map_or(Floor::Genesis(genesis), |from| Floor::Finalized(*from)),
             "simplex",
         ),
         Role::Follow => (
             setup.identity.verifier(&chain),
-            Floor::Genesis(setup.genesis),
+            Floor::Genesis(genesis),
             "follow",
         ),
     };
@@ -394,11 +422,11 @@ where
         strategy: Sequential,
         partition: format!("{}{partition}", setup.prefix),
         mailbox_size: MAILBOX,
-        epoch: Epoch::zero(),
+        epoch,
         floor,
         replay_buffer: BUFFER,
         write_buffer: BUFFER,
-        page_cache: CacheRef::new(PAGE_SIZE, PAGES),
+        page_cache: page_cache(),
         leader_timeout: ms(timeouts.leader_ms),
         certification_timeout: ms(timeouts.certification_ms),
         timeout_retry: ms(timeouts.retry_ms),

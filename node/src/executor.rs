@@ -9,12 +9,13 @@ use std::io;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::{Arc, PoisonError, RwLock};
 
+use bytes::Bytes;
 use lifeboat_engine::types::{Digest, Height};
 use lifeboat_engine::{AgreedRoot, Applied, Block as EngineBlock, CheckedCommand, Event};
 
 use crate::block::Block;
 use crate::files::Files;
-use crate::journal::Writer;
+use crate::journal::{Record, Writer};
 use crate::machine::{Blueprint, Machine};
 use crate::outcome::{OUTCOME_EVENTS_MAX, Outcome, Span, Verdict, spans};
 use crate::quarantine::{Quarantine, find_guilty, panic_message};
@@ -130,6 +131,10 @@ impl Executor {
         let mut events = Vec::with_capacity(engine_block.commands.len() * 2);
         let applied = self.apply(&engine_block, &mut events)?;
         self.log(block, certificate)?;
+        self.shared.logged(Record {
+            block: block.clone(),
+            certificate: Bytes::copy_from_slice(certificate),
+        });
         let after = Frontier {
             height: header.height,
             time: applied.time,
@@ -283,6 +288,14 @@ impl Executor {
         let due = self.policy.every != 0
             && (at.height.get() + self.policy.offset).is_multiple_of(self.policy.every);
         if due { self.snapshot(at) } else { Ok(()) }
+    }
+
+    /// Takes a snapshot now, so that the next start replays nothing.
+    ///
+    /// # Errors
+    /// When the disk fails.
+    pub fn snapshot_now(&self) -> Result<(), Stop> {
+        self.snapshot(self.shared.frontier())
     }
 
     fn snapshot(&self, frontier: Frontier) -> Result<(), Stop> {

@@ -12,7 +12,9 @@ use lifeboat_engine::{Command, Engine};
 use tokio::sync::{broadcast, mpsc, oneshot};
 
 use crate::block::ENGINE_VERSION;
+use crate::files::Files;
 use crate::gossip::{self, Arrival};
+use crate::journal::{JournalError, Reader, Record};
 use crate::machine::Machine;
 use crate::outcome::{Answer, Outcome, Waiter};
 use crate::shared::{AppliedBlock, Shared, Stop};
@@ -59,6 +61,7 @@ pub struct NodeHandle {
     pub(crate) shared: Arc<Shared>,
     pub(crate) arrivals: mpsc::Sender<Arrival>,
     pub(crate) machine: Arc<RwLock<Box<dyn Machine>>>,
+    pub(crate) files: Arc<dyn Files>,
 }
 
 impl std::fmt::Debug for NodeHandle {
@@ -129,9 +132,38 @@ impl NodeHandle {
             finalized_view: shared.finalized_view.load(Ordering::Relaxed),
             peers: shared.peers_since(TimeMs::new(now.get().saturating_sub(HEARD_MS))) as u32,
             pending: shared.mempool().len() as u32,
-            epoch: 0,
+            epoch: shared.epoch.load(Ordering::Relaxed),
             engine_version: ENGINE_VERSION,
         }
+    }
+
+    /// A finalized and executed block with its certificate; `None` if this node is not that far.
+    /// Newest blocks come from memory, older ones from the log.
+    ///
+    /// # Errors
+    /// When the log cannot be read.
+    pub fn logged(&self, height: Height) -> Result<Option<Record>, JournalError> {
+        if let Some(record) = self.shared.recent(height) {
+            return Ok(Some(record));
+        }
+        if height > self.shared.frontier().height {
+            return Ok(None);
+        }
+        for record in Reader::open(self.files.clone(), height)? {
+            let record = record?;
+            if record.block.header().height >= height {
+                return Ok((record.block.header().height == height).then_some(record));
+            }
+        }
+        Ok(None)
+    }
+
+    /// Reads the log from `height` on, as far as it is written now.
+    ///
+    /// # Errors
+    /// When the folder cannot be read.
+    pub fn log_from(&self, height: Height) -> Result<Reader, JournalError> {
+        Ok(Reader::open(self.files.clone(), height)?)
     }
 
     /// Asks the node to stop. Whoever still waits is told that the fate of the command is open.

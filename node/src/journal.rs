@@ -32,6 +32,18 @@ pub struct Record {
     pub certificate: Bytes,
 }
 
+impl Record {
+    /// Bytes of the block and its certificate.
+    pub fn len(&self) -> usize {
+        HEADER_BYTES + self.block.body().bytes().len() + self.certificate.len()
+    }
+
+    /// Whether there are none: never, for a record of a block.
+    pub fn is_empty(&self) -> bool {
+        false
+    }
+}
+
 /// Why the log cannot be read on.
 #[derive(Debug, thiserror::Error)]
 pub enum JournalError {

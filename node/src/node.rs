@@ -25,6 +25,7 @@ use crate::consensus::{
     Environment, Identity, Marshal, MarshalSetup, Role, SimplexSetup, Timeouts, Transport,
     start_marshal, start_simplex,
 };
+use crate::epochs::Epochs;
 use crate::executor::{Executor, SnapshotPolicy};
 use crate::files::Files;
 use crate::gossip::{self, GossipPolicy, INTAKE_MAX};
@@ -75,6 +76,8 @@ pub struct NodeSetup {
     pub files: Arc<dyn Files>,
     /// Its figures.
     pub tuning: Tuning,
+    /// The runs of consensus.
+    pub epochs: Epochs,
     /// Precedes the names of what consensus stores; empty unless several nodes share a storage.
     pub prefix: String,
 }
@@ -111,11 +114,15 @@ where
         setup.files.clone(),
         tuning.snapshots,
     )?;
+    shared
+        .epoch
+        .store(setup.epochs.current(), Ordering::Relaxed);
     let (sender, arrivals) = mpsc::channel(INTAKE_MAX);
     let handle = NodeHandle {
         shared: shared.clone(),
         arrivals: sender.clone(),
         machine: executor.machine(),
+        files: setup.files.clone(),
     };
     let task = context.spawn(move |context| async move {
         start_gossip(
@@ -137,6 +144,7 @@ where
                 blocker: transport.blocker.clone(),
                 peers: transport.peers,
                 fetch: Duration::from_millis(tuning.timeouts.fetch_ms),
+                epochs: setup.epochs.clone(),
                 prefix: setup.prefix.clone(),
             },
             Inbox { sender: inbox },
@@ -239,6 +247,7 @@ where
             requests: parts.requests,
             blocker: parts.blocker,
             timeouts: setup.tuning.timeouts,
+            epochs: setup.epochs.clone(),
             prefix: setup.prefix.clone(),
         },
         marshal,
@@ -359,8 +368,11 @@ async fn follow(
                     .fetch_max(height.get(), Ordering::Relaxed);
             }
             Some(Update::Block(block, ack)) => {
-                let certificate = certificate(marshal, block.height().get()).await;
-                executor.execute(block.inner(), &certificate)?;
+                // After a recovery the library hands over everything once more.
+                if block.height().get() > shared.frontier().height.get() {
+                    let certificate = certificate(marshal, block.height().get()).await;
+                    executor.execute(block.inner(), &certificate)?;
+                }
                 commonware_utils::Acknowledgement::acknowledge(ack);
             }
         }

@@ -164,6 +164,7 @@ fn open(
         identity: config.identity.clone(),
         files: Arc::new(disk),
         tuning: config.tuning,
+        epochs: config.epochs.clone(),
         prefix: String::new(),
     };
     start(context.child("node"), setup, transport)

@@ -13,6 +13,7 @@ use lifeboat_engine::{Applied, Event};
 use tokio::sync::{Notify, broadcast};
 
 use crate::block::{Block, Body, Header};
+use crate::journal::Record;
 use crate::mempool::{Mempool, MempoolLimits};
 use crate::signal::Signal;
 
@@ -20,6 +21,8 @@ use crate::signal::Signal;
 pub const ROOT_LAG_MAX: u64 = 1_024;
 /// Roots of recent heights that are kept for comparison.
 const ROOTS_KEPT: usize = 4_096;
+/// Bytes of the newest logged blocks that are kept in memory for readers of the log.
+const RECENT_BYTES_MAX: usize = 16 << 20;
 /// Applied blocks that a slow subscriber may fall behind before it misses some.
 const SUBSCRIBER_LAG_MAX: usize = 1_024;
 
@@ -204,6 +207,31 @@ pub struct PeerTip {
     pub heard: TimeMs,
 }
 
+/// The newest logged blocks, bounded by their bytes.
+#[derive(Debug, Default)]
+struct Recent {
+    records: VecDeque<Record>,
+    bytes: usize,
+}
+
+impl Recent {
+    fn push(&mut self, record: Record) {
+        self.bytes += record.len();
+        self.records.push_back(record);
+        while self.bytes > RECENT_BYTES_MAX
+            && let Some(old) = self.records.pop_front()
+        {
+            self.bytes -= old.len();
+        }
+    }
+
+    fn get(&self, height: Height) -> Option<&Record> {
+        let first = self.records.front()?.block.header().height.get();
+        let place = height.get().checked_sub(first)?;
+        self.records.get(usize::try_from(place).ok()?)
+    }
+}
+
 /// State shared by a node's tasks.
 #[derive(Debug)]
 pub struct Shared {
@@ -211,6 +239,8 @@ pub struct Shared {
     pub chain: ChainId,
     /// The pace of blocks.
     pub pacing: Pacing,
+    /// The run of consensus this node takes part in.
+    pub epoch: AtomicU64,
     /// Whether this node votes.
     pub voting: AtomicBool,
     /// The highest view seen finalized.
@@ -222,6 +252,7 @@ pub struct Shared {
     mempool: Mutex<Mempool>,
     frontier: Signal<Frontier>,
     roots: Mutex<VecDeque<(Height, Digest)>>,
+    recent: Mutex<Recent>,
     blocks: broadcast::Sender<Arc<AppliedBlock>>,
     peers: Mutex<BTreeMap<[u8; 32], PeerTip>>,
     stop: Signal<Option<Stop>>,
@@ -253,6 +284,7 @@ impl Shared {
         Self {
             chain: header.chain,
             pacing,
+            epoch: AtomicU64::new(0),
             voting: AtomicBool::new(false),
             finalized_view: AtomicU64::new(0),
             finalized_height: AtomicU64::new(0),
@@ -260,6 +292,7 @@ impl Shared {
             mempool: Mutex::new(Mempool::new(limits)),
             roots: Mutex::new(VecDeque::from([(frontier.height, frontier.root)])),
             frontier: Signal::new(frontier),
+            recent: Mutex::default(),
             blocks: broadcast::Sender::new(SUBSCRIBER_LAG_MAX),
             peers: Mutex::new(BTreeMap::new()),
             stop: Signal::new(None),
@@ -318,6 +351,16 @@ impl Shared {
         let roots = lock(&self.roots);
         let skip = roots.len().saturating_sub(ROOT_LAG_MAX as usize + 1);
         roots.iter().skip(skip).copied().collect()
+    }
+
+    /// Keeps a logged block for those who read the log as it grows.
+    pub fn logged(&self, record: Record) {
+        lock(&self.recent).push(record);
+    }
+
+    /// A block logged lately.
+    pub fn recent(&self, height: Height) -> Option<Record> {
+        lock(&self.recent).get(height).cloned()
     }
 
     /// Every block from now on, as it is applied.

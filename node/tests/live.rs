@@ -71,6 +71,7 @@ fn plan(slot: u16) -> InitPlan {
         peer_port: base,
         ingress_port: base + 5,
         seed: [slot as u8 + 1; 32],
+        publish: None,
         tuning: Tuning::default(),
     }
 }

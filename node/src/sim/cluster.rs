@@ -19,6 +19,7 @@ use tokio::sync::oneshot;
 
 use crate::catchup::mark_fresh;
 use crate::consensus::{CHANNEL_QUOTA, CHANNELS, Identity, Transport, message_bytes_max};
+use crate::epochs::Epochs;
 use crate::files::Memory;
 use crate::handle::NodeHandle;
 use crate::machine::Blueprint;
@@ -191,6 +192,7 @@ impl Cluster {
             identity: member.identity.clone(),
             files: Arc::new(member.files.clone()),
             tuning: self.tuning,
+            epochs: Epochs::default(),
             prefix: format!("n{index}s{}-", member.storage),
         };
         let (handle, task) = start(context, setup, transport).expect("memory does not fail");
