@@ -3,7 +3,7 @@
 use std::net::SocketAddr;
 use std::path::PathBuf;
 
-use clap::{Args, Parser, Subcommand};
+use clap::{Args, Parser, Subcommand, ValueEnum};
 
 /// A crypto-options venue that survives the loss of its parts.
 #[derive(Parser)]
@@ -28,6 +28,8 @@ pub enum Command {
     Init(InitArguments),
     /// Break a venue on purpose and measure how it comes back
     Drill(DrillArguments),
+    /// Rebuild a validator's data folder from published blocks
+    Recover(RecoverArguments),
     /// Replay a node's journal and compare every root that was agreed
     Verify(VerifyArguments),
     /// Measure a whole venue under load
@@ -94,6 +96,9 @@ pub struct InitArguments {
     /// Seed of the development accounts and of the simulated market
     #[arg(long, default_value_t = 1)]
     pub seed: u64,
+    /// Where every validator publishes finalized blocks, such as folder:/mnt/archive
+    #[arg(long, value_name = "PLACE")]
+    pub publish: Option<String>,
 }
 
 /// Options of `drill`.
@@ -116,6 +121,41 @@ pub struct DrillArguments {
     /// End with one JSON object as the last line
     #[arg(long)]
     pub json: bool,
+}
+
+/// Options of `recover`.
+#[derive(Args)]
+pub struct RecoverArguments {
+    /// The validator's configuration file; its keys, committee and genesis lie beside it, and its
+    /// data folder must not exist or be empty
+    #[arg(long, value_name = "FILE")]
+    pub config: PathBuf,
+    /// Where blocks come from
+    #[arg(long, value_enum, default_value_t = RecoverSource::Da)]
+    pub from: RecoverSource,
+    /// With `da`, where blocks were published (default: `publish` of the configuration); with
+    /// `folder`, the data folder of another validator
+    #[arg(long, value_name = "PLACE")]
+    pub place: Option<String>,
+    /// Begin a new consensus epoch behind the last block. Only when too many validators lost their
+    /// data for the venue to go on, and then on every one of them
+    #[arg(long)]
+    pub new_epoch: bool,
+    /// Stop at this block at the latest
+    #[arg(long, value_name = "HEIGHT")]
+    pub until: Option<u64>,
+    /// End with one JSON object as the last line
+    #[arg(long)]
+    pub json: bool,
+}
+
+/// Where a recovery finds blocks.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+pub enum RecoverSource {
+    /// The data-availability layer
+    Da,
+    /// The log of another validator, stopped or a copy
+    Folder,
 }
 
 /// Options of `verify`.

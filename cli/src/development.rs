@@ -76,6 +76,8 @@ pub struct Plan {
     pub base_port: Option<u16>,
     /// A recording and its speed.
     pub replay: Option<(PathBuf, u32)>,
+    /// Where finalized blocks are published; nowhere if absent.
+    pub publish: Option<String>,
     /// Validators' figures.
     pub tuning: Tuning,
 }
@@ -177,6 +179,7 @@ pub fn create(root: &Path, plan: &Plan) -> Result<VenueFile> {
         peer_port,
         ingress_port: peer_port + plan.validators,
         seed: entropy()?,
+        publish: plan.publish.clone(),
         tuning: tuning(plan, &file),
     };
     for folder in init(root, &init_plan, genesis)? {

@@ -23,6 +23,7 @@ pub fn init(arguments: &InitArguments) -> Result<()> {
         quoters: arguments.quoters,
         base_port: Some(arguments.base_port),
         replay: None,
+        publish: arguments.publish.clone(),
         tuning: Tuning::default(),
     };
     create(out, &plan)?;

@@ -10,6 +10,8 @@ mod drill;
 mod init;
 mod market;
 mod node;
+mod publish;
+mod recover;
 mod run;
 mod say;
 mod signals;
@@ -50,13 +52,14 @@ fn dispatch(arguments: Arguments) -> Result<()> {
         Command::Init(init) => init::init(&init),
         Command::Drill(arguments) => drill::drill(&arguments),
         Command::Bench(arguments) => drill::bench(&arguments),
+        Command::Recover(arguments) => recover::recover(&arguments),
         Command::Verify(verify) => verify::verify(&verify),
     }
 }
 
 /// Warnings of the venue's own parts go to standard error; `RUST_LOG` asks for more or for others'.
 fn log_to_stderr() {
-    let own = "lifeboat=warn,lifeboat_node=warn,lifeboat_gateway=warn,lifeboat_drill=warn";
+    let own = "lifeboat=warn,lifeboat_node=warn,lifeboat_da=warn,lifeboat_gateway=warn,lifeboat_drill=warn";
     let filter = tracing_subscriber::EnvFilter::try_from_default_env()
         .unwrap_or_else(|_| tracing_subscriber::EnvFilter::new(own));
     tracing_subscriber::fmt()

@@ -13,6 +13,7 @@ use serde_json::json;
 use crate::arguments::NodeArguments;
 use crate::development::{VenueFile, wall_ms};
 use crate::market::{Scene, observe};
+use crate::publish::published;
 use crate::say::Say;
 use crate::signals::asked_to_stop;
 
@@ -39,6 +40,7 @@ pub fn node(arguments: &NodeArguments) -> Result<()> {
             .map_or_else(|| "no address".to_owned(), |address| address.to_string()),
     ));
     runtime.block_on(async {
+        tokio::spawn(published(config.clone(), service.watch()));
         match market {
             Some(file) => {
                 let scene = Arc::new(Scene::of(&file)?);

@@ -18,11 +18,14 @@ use crate::arguments::RunArguments;
 use crate::descriptors::gateway_connections;
 use crate::development::{Plan, VenueFile, api_keys_path, create, wall_ms};
 use crate::market::{CurrentNode, Scene, observe, trade};
+use crate::publish::published;
 use crate::say::Say;
 use crate::signals::asked_to_stop;
 use crate::venue::NodeVenue;
 
 const VALIDATORS: u16 = 4;
+/// Where the validators publish, from each one's folder.
+const PUBLISHED: &str = "folder:../published";
 /// How often readiness is looked at.
 const LOOK_EVERY: Duration = Duration::from_millis(50);
 /// After this long without being ready, it is said once.
@@ -80,6 +83,7 @@ fn open_or_create(arguments: &RunArguments, say: Say) -> Result<VenueFile> {
         traders: 0,
         quoters: 0,
         base_port: None,
+        publish: Some(PUBLISHED.to_owned()),
         replay,
         tuning: Tuning::default(),
     };
@@ -148,6 +152,7 @@ impl Embedded {
         let scene = Arc::new(Scene::of(&self.file)?);
         for (config, service) in self.configs.iter().zip(&self.services) {
             tokio::spawn(observe(config.clone(), scene.clone(), service.watch()));
+            tokio::spawn(published(config.clone(), service.watch()));
         }
         let first = self.configs.first().context("a venue has validators")?;
         let parameters = first.venue.genesis().parameters.clone();

@@ -8,7 +8,7 @@
 use std::sync::Arc;
 
 use borsh::BorshDeserialize;
-use bytes::{Buf as _, BufMut, Bytes};
+use bytes::{Buf as _, BufMut, Bytes, BytesMut};
 use commonware_codec::{
     Buf, EncodeSize, Error as CodecError, FixedSize, Read, ReadExt as _, Write,
 };
@@ -305,6 +305,13 @@ impl Block {
     /// The commands.
     pub fn body(&self) -> &Arc<Body> {
         &self.body
+    }
+
+    /// Header and commands as they are sent, stored and published.
+    pub fn encoded(&self) -> Bytes {
+        let mut out = BytesMut::with_capacity(self.encode_size());
+        self.write(&mut out);
+        out.freeze()
     }
 }
 

@@ -3,6 +3,7 @@
 //! **Owns** submission, the stream of applied blocks, read access to state, and status.
 
 use std::any::Any;
+use std::io;
 use std::sync::atomic::Ordering;
 use std::sync::{Arc, PoisonError, RwLock};
 
@@ -14,7 +15,7 @@ use tokio::sync::{broadcast, mpsc, oneshot};
 use crate::block::ENGINE_VERSION;
 use crate::files::Files;
 use crate::gossip::{self, Arrival};
-use crate::journal::{JournalError, Reader, Record};
+use crate::journal::{Reader, Record};
 use crate::machine::Machine;
 use crate::outcome::{Answer, Outcome, Waiter};
 use crate::shared::{AppliedBlock, Shared, Stop};
@@ -38,6 +39,8 @@ pub struct Status {
     pub finalized_height: Height,
     /// The highest view known to be final.
     pub finalized_view: u64,
+    /// The highest height known to be published outside the venue; 0 if blocks are not published.
+    pub published: Height,
     /// Peers heard lately.
     pub peers: u32,
     /// Commands that wait.
@@ -130,6 +133,7 @@ impl NodeHandle {
             voting,
             finalized_height: Height::new(finalized),
             finalized_view: shared.finalized_view.load(Ordering::Relaxed),
+            published: Height::new(shared.published.load(Ordering::Relaxed)),
             peers: shared.peers_since(TimeMs::new(now.get().saturating_sub(HEARD_MS))) as u32,
             pending: shared.mempool().len() as u32,
             epoch: shared.epoch.load(Ordering::Relaxed),
@@ -137,33 +141,29 @@ impl NodeHandle {
         }
     }
 
-    /// A finalized and executed block with its certificate; `None` if this node is not that far.
-    /// Newest blocks come from memory, older ones from the log.
-    ///
-    /// # Errors
-    /// When the log cannot be read.
-    pub fn logged(&self, height: Height) -> Result<Option<Record>, JournalError> {
-        if let Some(record) = self.shared.recent(height) {
-            return Ok(Some(record));
-        }
-        if height > self.shared.frontier().height {
-            return Ok(None);
-        }
-        for record in Reader::open(self.files.clone(), height)? {
-            let record = record?;
-            if record.block.header().height >= height {
-                return Ok((record.block.header().height == height).then_some(record));
-            }
-        }
-        Ok(None)
+    /// The last executed height.
+    pub fn frontier_height(&self) -> Height {
+        self.shared.frontier().height
     }
 
-    /// Reads the log from `height` on, as far as it is written now.
+    /// A block executed lately, with its certificate; older ones are in the log.
+    pub fn recent(&self, height: Height) -> Option<Record> {
+        self.shared.recent(height)
+    }
+
+    /// Reads the log from the segment that holds `height` on, as far as it is written now.
     ///
     /// # Errors
     /// When the folder cannot be read.
-    pub fn log_from(&self, height: Height) -> Result<Reader, JournalError> {
-        Ok(Reader::open(self.files.clone(), height)?)
+    pub fn log_from(&self, height: Height) -> io::Result<Reader> {
+        Reader::open(self.files.clone(), height)
+    }
+
+    /// Notes that everything up to `height` is published outside the venue.
+    pub fn note_published(&self, height: Height) {
+        self.shared
+            .published
+            .fetch_max(height.get(), Ordering::Relaxed);
     }
 
     /// Asks the node to stop. Whoever still waits is told that the fate of the command is open.

@@ -247,6 +247,8 @@ pub struct Shared {
     pub finalized_view: AtomicU64,
     /// The highest height seen finalized, executed here or not.
     pub finalized_height: AtomicU64,
+    /// The highest height known to be published outside the venue.
+    pub published: AtomicU64,
     /// Wakes a proposer when commands arrive.
     pub arrived: Notify,
     mempool: Mutex<Mempool>,
@@ -288,6 +290,7 @@ impl Shared {
             voting: AtomicBool::new(false),
             finalized_view: AtomicU64::new(0),
             finalized_height: AtomicU64::new(0),
+            published: AtomicU64::new(0),
             arrived: Notify::new(),
             mempool: Mutex::new(Mempool::new(limits)),
             roots: Mutex::new(VecDeque::from([(frontier.height, frontier.root)])),

@@ -253,6 +253,7 @@ pub fn bench(settings: &BenchSettings, tell: Tell) -> Result<BenchReport, DrillE
         validators: 4,
         traders: 400,
         quoters: 16,
+        publish: false,
     };
     let (fleet, targets) = open_venue(shape, tell)?;
     let load = LoadSettings {

@@ -41,6 +41,14 @@ pub enum FleetError {
         /// What it said.
         what: String,
     },
+    /// `lifeboat recover` failed.
+    #[error("`{program} recover` failed: {what}")]
+    Recover {
+        /// Which program.
+        program: PathBuf,
+        /// What it said.
+        what: String,
+    },
     /// A file.
     #[error("{path}: {error}")]
     Io {
@@ -84,6 +92,8 @@ pub struct FleetSettings {
     pub traders: u32,
     /// Accounts that quote.
     pub quoters: u32,
+    /// Whether validators publish finalized blocks, to a folder beside the venue's.
+    pub publish: bool,
 }
 
 struct Validator {
@@ -294,6 +304,40 @@ impl Fleet {
         fs::remove_dir_all(data).map_err(io_error(data))
     }
 
+    /// Rebuilds a killed validator's data with `lifeboat recover`, in a new consensus epoch. Returns
+    /// the object it prints.
+    ///
+    /// # Errors
+    /// When it fails, with what it said.
+    pub fn recover(&self, index: usize) -> Result<serde_json::Value, FleetError> {
+        let program = self.settings.binary.clone();
+        let failed = |what: String| FleetError::Recover {
+            program: program.clone(),
+            what,
+        };
+        let output = Command::new(&program)
+            .args([
+                "recover",
+                "--json",
+                "--from",
+                "da",
+                "--new-epoch",
+                "--config",
+            ])
+            .arg(&self.validators[index].config)
+            .stdin(Stdio::null())
+            .output()
+            .map_err(|error| failed(error.to_string()))?;
+        let said = String::from_utf8_lossy(&output.stdout);
+        let object = said
+            .lines()
+            .last()
+            .and_then(|line| serde_json::from_str(line).ok());
+        object
+            .filter(|_| output.status.success())
+            .ok_or_else(|| failed(String::from_utf8_lossy(&output.stderr).trim().to_owned()))
+    }
+
     /// Whether a validator runs and is not halted.
     pub fn is_up(&mut self, index: usize) -> bool {
         let process = self.validators[index].process.as_mut();
@@ -450,8 +494,11 @@ fn run_init(settings: &FleetSettings, venue: &Path) -> Result<(), FleetError> {
         program: settings.binary.clone(),
         what,
     };
+    let published = format!("folder:{}", settings.root.join("published").display());
+    let publish = ["--publish", &published];
     let output = Command::new(&settings.binary)
         .arg("init")
+        .args(publish.iter().filter(|_| settings.publish))
         .arg(venue)
         .args(["--validators", &settings.validators.to_string()])
         .args(["--traders", &settings.traders.to_string()])

@@ -13,7 +13,7 @@ use lifeboat_engine::{Event, Reject};
 use lifeboat_node::journal::{Reader, Record as LogRecord};
 use lifeboat_node::outcome::{Verdict, spans};
 
-use super::fleet::{Fleet, FleetError};
+use super::fleet::{Fleet, FleetError, leader_of};
 use super::load::{Fate, Record};
 use super::report::{DrillReport, RootAt};
 use crate::log_audit::audit_log;
@@ -40,23 +40,24 @@ struct Reading {
     found: BTreeSet<Digest>,
     /// Acknowledged commands that stand somewhere else than was said, too.
     elsewhere: BTreeSet<Digest>,
-    views: u64,
+    /// Epoch and view of the last block.
+    at: (u64, u64),
     out_of_turn: Vec<String>,
 }
 
 impl Reading {
     fn block(&mut self, record: &LogRecord, acknowledged: &Acknowledged, leaders: &[Vec<u8>]) {
         let header = record.block.header();
-        let turn = (header.view % leaders.len().max(1) as u64) as usize;
+        let turn = leader_of(header.epoch.wrapping_add(header.view), leaders.len());
         let of_turn = leaders
             .get(turn)
             .is_some_and(|leader| leader.as_slice() == header.leader.as_ref() as &[u8]);
-        if !of_turn || header.view <= self.views || header.parent_view >= header.view {
+        if !of_turn || (header.epoch, header.view) <= self.at || header.parent_view >= header.view {
             let (height, view) = (header.height, header.view);
             self.out_of_turn
                 .push(format!("block {height} of view {view}"));
         }
-        self.views = header.view;
+        self.at = (header.epoch, header.view);
         self.last = header.height;
         self.digests.insert(header.height, header.digest());
         for (index, key) in (0..).zip(record.block.body().keys()) {

@@ -15,6 +15,7 @@ mod load;
 mod maker;
 mod outage;
 mod process;
+mod rebuilt;
 mod report;
 mod scene;
 mod survey;
@@ -38,6 +39,7 @@ pub fn run(drill: Drill, settings: &DrillSettings, tell: Tell) -> Result<DrillRe
         Drill::MakerDrops => maker::maker_drops(settings, tell),
         Drill::AllFour => outage::all_four(settings, tell),
         Drill::Wiped => outage::wiped(settings, tell),
+        Drill::EveryDiskLost => rebuilt::every_disk_lost(settings, tell),
         Drill::TwoOfFour => outage::two_of_four(settings, tell),
     }
 }

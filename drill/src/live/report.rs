@@ -21,13 +21,16 @@ pub enum Drill {
     Wiped,
     /// Two of four are stopped: nothing is acknowledged until they are back.
     TwoOfFour,
+    /// 05: every validator loses its data folder; the venue is rebuilt from what was published.
+    EveryDiskLost,
 }
 
 impl Drill {
     /// Every drill.
-    pub const ALL: [Self; 6] = [
+    pub const ALL: [Self; 7] = [
         Self::LeaderKilled,
         Self::OldLeaderReturns,
+        Self::EveryDiskLost,
         Self::MakerDrops,
         Self::AllFour,
         Self::Wiped,
@@ -43,6 +46,7 @@ impl Drill {
             Self::AllFour => "all-four",
             Self::Wiped => "wiped",
             Self::TwoOfFour => "two-of-four",
+            Self::EveryDiskLost => "05",
         }
     }
 
@@ -55,6 +59,7 @@ impl Drill {
             Self::AllFour => "all validators killed at once and started again",
             Self::Wiped => "a validator loses its data and catches up",
             Self::TwoOfFour => "two of four validators stopped, then back",
+            Self::EveryDiskLost => "every disk lost, rebuilt from what was published",
         }
     }
 

@@ -83,6 +83,7 @@ impl Scene {
             validators: 4,
             traders: 200,
             quoters: 8,
+            publish: drill == Drill::EveryDiskLost,
         };
         let (fleet, targets) = open_venue(shape, tell)?;
         let DrillSettings {

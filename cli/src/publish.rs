@@ -1,0 +1,155 @@
+//! Publishing finalized blocks outside the venue, and finding them there again.
+
+use std::path::Path;
+use std::sync::{Arc, Mutex, PoisonError};
+use std::time::Duration;
+
+use anyhow::{Context as _, Result, bail};
+use async_trait::async_trait;
+use lifeboat_da::{
+    BlockSource, Entry, Folder, Layer, Publisher, PublisherConfig, SourceBlock, SourceError,
+};
+use lifeboat_engine::AgreedRoot;
+use lifeboat_engine::types::{Height, TimeMs};
+use lifeboat_node::config::NodeConfig;
+use lifeboat_node::journal::{Reader, Record};
+
+use crate::development::wall_ms;
+use crate::market::CurrentNode;
+
+/// A validator leaves blocks to those before it for so long, so that one publishes and the others
+/// stand by.
+const STAND_BY: Duration = Duration::from_millis(1_500);
+
+/// Opens a place that blocks are published to, such as `folder:/mnt/archive`. Relative paths are
+/// taken from `base`.
+pub fn open_layer(place: &str, base: &Path) -> Result<Arc<dyn Layer>> {
+    match place.split_once(':') {
+        Some(("folder", path)) if !path.is_empty() => Ok(Arc::new(Folder::new(base.join(path)))),
+        _ => bail!("`{place}` is no place to publish to; give folder:PATH"),
+    }
+}
+
+/// Publishes what a validator finalizes, and says so if that cannot go on: the venue does.
+pub async fn published(config: NodeConfig, node: CurrentNode) {
+    let index = config.index;
+    if let Err(error) = publish(config, node).await {
+        tracing::error!(validator = index, "{error:#}");
+    }
+}
+
+async fn publish(config: NodeConfig, mut node: CurrentNode) -> Result<()> {
+    let Some(place) = &config.publish else {
+        return Ok(());
+    };
+    let layer = open_layer(place, &config.folder)?;
+    let stand_by = STAND_BY * u32::try_from(config.index).unwrap_or(u32::MAX);
+    node.wait_for(Option::is_some)
+        .await
+        .context("the validator stopped before it began")?;
+    let source = Arc::new(LoggedBlocks {
+        node: node.clone(),
+        stand_by_ms: stand_by.as_millis() as u64,
+        reader: Mutex::new(None),
+    });
+    let chain = config.venue.genesis().chain;
+    let publisher = Publisher::new(chain, layer, source, PublisherConfig::default());
+    let mut progress = publisher.progress();
+    let told = async {
+        while progress.changed().await.is_ok() {
+            let (published, connected) = {
+                let progress = progress.borrow_and_update();
+                (progress.published, progress.connected)
+            };
+            if let Some(node) = node.borrow().as_ref().filter(|_| connected) {
+                node.note_published(published);
+            }
+        }
+    };
+    let (result, ()) = tokio::join!(publisher.run(|| TimeMs::new(wall_ms())), told);
+    result.context("publishing stopped")
+}
+
+/// The blocks of a validator's log, newest from memory.
+struct LoggedBlocks {
+    node: CurrentNode,
+    stand_by_ms: u64,
+    /// A reader of older blocks and the height it reads next.
+    reader: Mutex<Option<(Height, Reader)>>,
+}
+
+impl LoggedBlocks {
+    fn find(&self, height: Height) -> Result<Option<Record>, String> {
+        let node = self.node.borrow().clone();
+        let Some(node) = node else {
+            return Ok(None);
+        };
+        if height > node.frontier_height() {
+            return Ok(None);
+        }
+        if let Some(record) = node.recent(height) {
+            return Ok(Some(record));
+        }
+        let mut held = self.reader.lock().unwrap_or_else(PoisonError::into_inner);
+        let (mut next, mut reader) = match held.take() {
+            Some((next, reader)) if next == height => (next, reader),
+            _ => {
+                let reader = node.log_from(height).map_err(|error| error.to_string())?;
+                (Height::new(0), reader)
+            }
+        };
+        while next <= height {
+            let record = match reader.next() {
+                Some(record) => record.map_err(|error| error.to_string())?,
+                None => return Err("the log ends before it".to_owned()),
+            };
+            let found = record.block.header().height;
+            next = found.next();
+            if found == height {
+                *held = Some((next, reader));
+                return Ok(Some(record));
+            }
+        }
+        Err("the log does not have it".to_owned())
+    }
+}
+
+fn source_block(record: &Record) -> SourceBlock {
+    SourceBlock {
+        entry: Entry {
+            block: record.block.encoded(),
+            certificate: record.certificate.clone(),
+        },
+        time: record.block.header().time,
+    }
+}
+
+#[async_trait]
+impl BlockSource for LoggedBlocks {
+    async fn finalized(&self) -> Height {
+        let node = self.node.borrow();
+        node.as_ref()
+            .map(|node| node.frontier_height())
+            .unwrap_or_default()
+    }
+
+    async fn block(&self, height: Height) -> Result<Option<SourceBlock>, SourceError> {
+        let found = self.find(height);
+        let found = found.map_err(|reason| SourceError { height, reason })?;
+        let ripe = |record: &Record| {
+            let time = record.block.header().time;
+            self.stand_by_ms == 0 || TimeMs::new(wall_ms()).since(time) >= self.stand_by_ms
+        };
+        Ok(found.filter(ripe).as_ref().map(source_block))
+    }
+
+    async fn certified_root(&self) -> Option<AgreedRoot> {
+        let node = self.node.borrow().clone()?;
+        let record = node.recent(node.frontier_height())?;
+        let header = record.block.header();
+        (!record.certificate.is_empty()).then_some(AgreedRoot {
+            height: header.executed,
+            root: header.state_root,
+        })
+    }
+}
