@@ -26,8 +26,6 @@ const TAKERS: u32 = 8;
 const BLOCK_MS: u64 = 100;
 /// How long prices must agree before a development venue reopens.
 const DEVELOPMENT_AGREEMENT_MS: u64 = 3_000;
-/// Blocks between snapshots: a restart under load replays half a minute of blocks, not minutes.
-const DEVELOPMENT_SNAPSHOT_BLOCKS: u64 = 500;
 /// Length of CANCEL_ONLY and of POST_ONLY on a development venue.
 const DEVELOPMENT_REOPENING_MS: u64 = 5_000;
 /// The symbols of the underlyings, in the order of their ids.
@@ -190,11 +188,9 @@ pub fn create(root: &Path, plan: &Plan) -> Result<VenueFile> {
     Ok(file)
 }
 
-/// Snapshots are frequent; block time starts with the recording, if there is one, and runs at its
-/// speed.
+/// Block time starts with the recording, if there is one, and runs at its speed.
 fn tuning(plan: &Plan, file: &VenueFile) -> Tuning {
     let mut tuning = plan.tuning;
-    tuning.snapshots.every = DEVELOPMENT_SNAPSHOT_BLOCKS;
     if file.replay.is_some() {
         tuning.pacing.clock = VenueClock {
             local_start_ms: wall_ms(),

@@ -159,7 +159,7 @@ impl Embedded {
         tokio::spawn(trade(self.file.cast()?, scene, parameters, self.nodes()));
         let nodes = self.nodes();
         let beside = nodes.first().cloned().context("a venue has validators")?;
-        let venue = NodeVenue::new(self.file.chain()?, beside, nodes);
+        let venue = NodeVenue::new(self.file.chain()?, first.publish.is_some(), beside, nodes);
         tokio::spawn(venue.clone().follow());
         let config = Config {
             listen: arguments.listen,

@@ -3,13 +3,13 @@
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
-use lifeboat_engine::types::{ChainId, TimeMs};
+use lifeboat_engine::types::{ChainId, Height, TimeMs};
 use lifeboat_engine::{AgreedRoot, Command, Engine};
 use lifeboat_gateway::{AppliedBlock, SubmitError, ValidatorStatus, Venue, VenueStatus};
 use lifeboat_node::handle::NodeHandle;
 use lifeboat_node::outcome::{Answer, Waiter};
 use lifeboat_node::shared;
-use tokio::sync::{broadcast, oneshot};
+use tokio::sync::{broadcast, oneshot, watch};
 
 use crate::development::wall_ms;
 use crate::market::CurrentNode;
@@ -20,6 +20,8 @@ const BLOCKS_KEPT: usize = 1_024;
 /// The validator beside the gateway.
 pub struct NodeVenue {
     chain: ChainId,
+    /// Whether the validator publishes its blocks.
+    publishes: bool,
     node: CurrentNode,
     validators: Vec<CurrentNode>,
     blocks: broadcast::Sender<Arc<AppliedBlock>>,
@@ -30,11 +32,17 @@ pub struct NodeVenue {
 }
 
 impl NodeVenue {
-    /// The venue beside `node`; `validators` are those whose health can be seen from here.
-    pub fn new(chain: ChainId, node: CurrentNode, validators: Vec<CurrentNode>) -> Arc<Self> {
+    /// The venue beside `node`, which may publish its blocks; `validators` are those whose health can be seen from here.
+    pub fn new(
+        chain: ChainId,
+        publishes: bool,
+        node: CurrentNode,
+        validators: Vec<CurrentNode>,
+    ) -> Arc<Self> {
         let blocks = broadcast::Sender::new(BLOCKS_KEPT);
         Arc::new(Self {
             chain,
+            publishes,
             node,
             validators,
             blocks,
@@ -141,11 +149,17 @@ impl Venue for NodeVenue {
             height: status.height,
             time: status.time,
             root: status.root,
+            published: self.publishes.then_some(status.published),
             agreed: *self.agreed(),
             block_age_ms: now.saturating_sub(self.last_block_ms.load(Ordering::Relaxed)),
             detail: format!("{} of the other validators heard lately", status.peers),
             validators: self.validators.iter().enumerate().map(validator).collect(),
         }
+    }
+
+    fn published(&self) -> Option<watch::Receiver<Height>> {
+        let node = self.handle().filter(|_| self.publishes)?;
+        Some(node.published())
     }
 }
 

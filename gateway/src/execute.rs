@@ -23,6 +23,25 @@ pub struct Done {
     pub effects: Effects,
 }
 
+/// How well a block is kept.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub enum Acknowledged {
+    /// A quorum of validators has it.
+    Ordered,
+    /// It is outside the venue, too: the loss of every validator does not lose it.
+    Published,
+}
+
+impl Acknowledged {
+    /// Its name in requests and answers.
+    pub const fn name(self) -> &'static str {
+        match self {
+            Self::Ordered => "ordered",
+            Self::Published => "published",
+        }
+    }
+}
+
 /// A command on its way.
 #[derive(Debug)]
 pub struct Submitted {
@@ -99,6 +118,21 @@ impl Gateway {
             client_id,
             valid_until,
         })
+    }
+
+    /// Waits until a block is kept as well as was asked for, or the request's time is up. Returns how
+    /// well it is kept by then.
+    pub async fn acknowledged(&self, level: Acknowledged, height: Height) -> Acknowledged {
+        let published = match (level, self.venue.published()) {
+            (Acknowledged::Published, Some(published)) => published,
+            _ => return Acknowledged::Ordered,
+        };
+        let mut published = published;
+        let there = published.wait_for(|published| *published >= height);
+        match tokio::time::timeout(self.config.outcome_timeout, there).await {
+            Ok(Ok(_)) => Acknowledged::Published,
+            Ok(Err(_)) | Err(_) => Acknowledged::Ordered,
+        }
     }
 
     /// Waits for a submitted command's fate.

@@ -41,7 +41,9 @@ pub fn metrics(gateway: &Gateway) -> String {
         let open = state.memory.outcomes.open_count();
         (state.memory.clock.mode as u8, open, state.hub.channels())
     };
-    let figures: [(&str, &str, f64); 8] = [
+    let published = status.published.unwrap_or_default().get();
+    let lag = status.height.get().saturating_sub(published);
+    let figures: [(&str, &str, f64); 10] = [
         (
             "lifeboat_height",
             "Height of the latest block",
@@ -51,6 +53,16 @@ pub fn metrics(gateway: &Gateway) -> String {
             "lifeboat_agreed_height",
             "Height of the latest agreed root",
             agreed as f64,
+        ),
+        (
+            "lifeboat_published_height",
+            "Height up to which blocks are published outside the venue, 0 for none",
+            published as f64,
+        ),
+        (
+            "lifeboat_publishing_lag_blocks",
+            "Blocks that are not published outside the venue",
+            lag as f64,
         ),
         (
             "lifeboat_block_age_ms",

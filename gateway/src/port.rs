@@ -7,7 +7,7 @@ use std::sync::Arc;
 
 use lifeboat_engine::types::{ChainId, Digest, Height, Mode, TimeMs};
 use lifeboat_engine::{AgreedRoot, Command, Engine, Event};
-use tokio::sync::broadcast;
+use tokio::sync::{broadcast, watch};
 
 /// What the gateway needs of a venue.
 pub trait Venue: Send + Sync + 'static {
@@ -29,6 +29,11 @@ pub trait Venue: Send + Sync + 'static {
 
     /// How the venue is.
     fn status(&self) -> VenueStatus;
+
+    /// The height up to which blocks are published outside the venue; `None` if they are not.
+    fn published(&self) -> Option<watch::Receiver<Height>> {
+        None
+    }
 }
 
 /// Why a command was not queued. Nothing of it will ever execute.
@@ -72,6 +77,8 @@ pub struct VenueStatus {
     pub time: TimeMs,
     /// The root after it.
     pub root: Digest,
+    /// The height up to which blocks are published outside the venue; `None` if they are not.
+    pub published: Option<Height>,
     /// The latest root that a quorum agreed on.
     pub agreed: Option<AgreedRoot>,
     /// Wall-clock milliseconds since the last block was applied here.

@@ -547,3 +547,31 @@ async fn a_dropped_line_cancels_its_own_orders_only() {
     assert_eq!(open[0]["order_id"], kept["order"]["order_id"]);
     stage.running.stop().await;
 }
+
+#[tokio::test(flavor = "multi_thread")]
+async fn an_order_is_published_when_its_block_is() {
+    let short = Config {
+        outcome_timeout: Duration::from_millis(300),
+        ..config()
+    };
+    let stage = Stage::with(short, Plan::default()).await;
+    let (bid, _) = best(&stage).await;
+    let mut ws = stage.login(&stage.keys.alice).await;
+    let asking = |level: &str| {
+        let mut params = order(&stage, 0.1, bid - 10.0);
+        params["acknowledge"] = json!(level);
+        params
+    };
+    let ordered = ws.ask("private/buy", asking("ordered")).await;
+    assert_eq!(ordered["acknowledged"], "ordered");
+    // Nothing is published: the order stands, and the answer does not claim more.
+    let unpublished = ws.ask("private/buy", asking("published")).await;
+    assert_eq!(unpublished["acknowledged"], "ordered");
+    assert_eq!(unpublished["order"]["order_state"], "open");
+    let id = ws.send("private/buy", asking("published")).await;
+    let all = lifeboat_engine::types::Height::new(u64::MAX);
+    stage.venue.published.send_replace(all);
+    assert_eq!(ws.answer(id).await["result"]["acknowledged"], "published");
+    let error = ws.refused("private/buy", asking("anchored")).await;
+    assert_eq!(error["data"]["param"], "acknowledge", "{error}");
+}

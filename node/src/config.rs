@@ -170,11 +170,6 @@ impl NodeConfig {
         let epochs = Epochs::load(&folder)?;
         let identity = committee.identity(&secrets, &venue.genesis().chain)?;
         let index = usize::from(identity.share.index);
-        let mut tuning = node.tuning;
-        if tuning.snapshots.offset == 0 {
-            // Validators pause for their snapshots in turn, not together.
-            tuning.snapshots.offset = index as u64 * (tuning.snapshots.every / 8).max(1);
-        }
         Ok(Self {
             data: folder.join(node.data),
             folder,
@@ -187,7 +182,7 @@ impl NodeConfig {
             threads: node.threads,
             epochs,
             publish: node.publish,
-            tuning,
+            tuning: node.tuning,
         })
     }
 

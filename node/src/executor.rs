@@ -1,9 +1,9 @@
 //! Executes finalized blocks, each exactly once and in height order (I3), and keeps what a restart
 //! needs.
 //!
-//! **Owns** the state machine, the block log, snapshots and the quarantine. Order of work for a
-//! block: compare the root its header carries with this node's own (I2), apply, log, snapshot now
-//! and then, answer, acknowledge. **Never** answers anybody before the block is final and applied.
+//! **Owns** the state machine, the block log and the quarantine. Order of work for a block: compare
+//! the root its header carries with this node's own (I2), apply, log, answer, pass it to the shadow
+//! that takes snapshots, acknowledge. **Never** answers anybody before the block is final and applied.
 
 use std::io;
 use std::panic::{AssertUnwindSafe, catch_unwind};
@@ -19,25 +19,21 @@ use crate::journal::{Record, Writer};
 use crate::machine::{Blueprint, Machine};
 use crate::outcome::{OUTCOME_EVENTS_MAX, Outcome, Span, Verdict, spans};
 use crate::quarantine::{Quarantine, find_guilty, panic_message};
+use crate::shadow::{Fed, Feed};
 use crate::shared::{AppliedBlock, Frontier, Shared, Stop};
-use crate::snapshot::{self, Snapshot};
+use crate::snapshot::{self, Manifest};
 
 /// When snapshots are taken.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, serde::Serialize, serde::Deserialize)]
 #[serde(default, deny_unknown_fields)]
 pub struct SnapshotPolicy {
-    /// Blocks between snapshots; 0 takes none.
+    /// Blocks between snapshots; 0 takes none, and keeps no second machine.
     pub every: u64,
-    /// Shifts the heights, so that validators do not all pause for theirs at once.
-    pub offset: u64,
 }
 
 impl Default for SnapshotPolicy {
     fn default() -> Self {
-        Self {
-            every: 4_000,
-            offset: 0,
-        }
+        Self { every: 500 }
     }
 }
 
@@ -49,7 +45,7 @@ pub struct Executor {
     files: Arc<dyn Files>,
     journal: Writer,
     quarantine: Quarantine,
-    policy: SnapshotPolicy,
+    feed: Option<Arc<Feed>>,
 }
 
 fn storage(context: &str) -> impl FnOnce(io::Error) -> Stop + '_ {
@@ -68,7 +64,7 @@ impl Executor {
         blueprint: Arc<dyn Blueprint>,
         shared: Arc<Shared>,
         files: Arc<dyn Files>,
-        policy: SnapshotPolicy,
+        feed: Option<Arc<Feed>>,
     ) -> Result<Self, Stop> {
         let quarantine =
             Quarantine::load(&*files).map_err(storage("reading the quarantine list"))?;
@@ -76,7 +72,7 @@ impl Executor {
         let found = load_snapshot(&*blueprint, &*files, u64::MAX)?;
         let machine = match found {
             Some((snapshot, machine)) => {
-                shared.restart_at(snapshot.frontier, snapshot.roots);
+                shared.restart_at(snapshot.frontier(), snapshot.roots);
                 machine
             }
             None => blueprint.genesis(),
@@ -88,7 +84,7 @@ impl Executor {
             files,
             journal,
             quarantine,
-            policy,
+            feed,
         })
     }
 
@@ -143,7 +139,6 @@ impl Executor {
             mode: applied.mode,
         };
         self.shared.advance(after);
-        self.snapshot_if_due(after)?;
         self.settle(block, &events, &applied);
         self.shared.publish(Arc::new(AppliedBlock {
             header: header.clone(),
@@ -151,6 +146,15 @@ impl Executor {
             events,
             applied,
         }));
+        if let Some(feed) = &self.feed {
+            feed.push(Fed {
+                header: header.clone(),
+                certificate: certificate.to_vec(),
+                quarantined: self.quarantine.of(header.height).collect(),
+                block: engine_block,
+                after,
+            });
+        }
         Ok(())
     }
 
@@ -236,7 +240,10 @@ impl Executor {
             cause: cause.to_owned(),
         };
         let machine = self.rebuild()?;
-        let state = machine.write_snapshot();
+        let mut state = Vec::new();
+        machine
+            .write_snapshot(&mut state)
+            .map_err(storage("copying the state"))?;
         let skipped: Vec<u32> = self.quarantine.of(height).collect();
         let guilty = find_guilty(&*self.blueprint, &state, &skipped, block)
             .map_err(storage("searching for the command that broke the engine"))?;
@@ -254,7 +261,7 @@ impl Executor {
         let target = self.shared.frontier();
         let found = load_snapshot(&*self.blueprint, &*self.files, target.height.get())?;
         let (mut at, mut machine) = match found {
-            Some((snapshot, machine)) => (snapshot.frontier.height, machine),
+            Some((snapshot, machine)) => (snapshot.frontier().height, machine),
             None => (Height::new(0), self.blueprint.genesis()),
         };
         let reader = crate::journal::Reader::open(self.files.clone(), at.next())
@@ -284,34 +291,22 @@ impl Executor {
         Ok(machine)
     }
 
-    fn snapshot_if_due(&self, at: Frontier) -> Result<(), Stop> {
-        let due = self.policy.every != 0
-            && (at.height.get() + self.policy.offset).is_multiple_of(self.policy.every);
-        if due { self.snapshot(at) } else { Ok(()) }
-    }
-
-    /// Takes a snapshot now, so that the next start replays nothing.
+    /// Takes a snapshot here and now, so that the next start replays nothing. Only for a node that
+    /// does not trade: the state is locked meanwhile.
     ///
     /// # Errors
     /// When the disk fails.
     pub fn snapshot_now(&self) -> Result<(), Stop> {
-        self.snapshot(self.shared.frontier())
-    }
-
-    fn snapshot(&self, frontier: Frontier) -> Result<(), Stop> {
         self.sync()?;
-        let state = {
-            let machine = self.machine.read().unwrap_or_else(PoisonError::into_inner);
-            machine.write_snapshot()
-        };
-        let roots = self.shared.recent_roots();
-        let snapshot = Snapshot {
-            frontier,
-            roots,
-            state,
-        };
-        snapshot::save(&*self.files, self.shared.chain, &snapshot)
-            .map_err(storage("writing a snapshot"))
+        let frontier = self.shared.frontier();
+        let machine = self.machine.read().unwrap_or_else(PoisonError::into_inner);
+        let written =
+            snapshot::Writer::begin(&*self.files, frontier.height).and_then(|mut writer| {
+                machine.write_snapshot(&mut writer)?;
+                let roots = self.shared.recent_roots();
+                writer.finish(self.shared.chain, frontier, roots, None)
+            });
+        written.map(drop).map_err(storage("writing a snapshot"))
     }
 
     /// Tells the mempool, and through it everybody who waits.
@@ -348,18 +343,18 @@ fn outcome(index: u32, span: Span, kept: usize, events: &[Event], applied: &Appl
 }
 
 /// A snapshot and the state it holds.
-type Loaded = (Snapshot, Box<dyn Machine>);
+type Loaded = (Manifest, Box<dyn Machine>);
 
 fn load_snapshot(
     blueprint: &dyn Blueprint,
     files: &dyn Files,
     height_max: u64,
 ) -> Result<Option<Loaded>, Stop> {
-    let accept = |snapshot: &Snapshot| {
+    let accept = |snapshot: &Manifest, state: &mut dyn io::Read| {
         let machine = blueprint
-            .restore(&snapshot.state)
+            .restore(state)
             .map_err(|error| error.to_string())?;
-        if machine.state_root() == snapshot.frontier.root {
+        if machine.state_root() == snapshot.frontier().root {
             Ok(machine)
         } else {
             Err("its state does not have the root it claims".to_owned())

@@ -10,7 +10,7 @@ use std::sync::{Arc, PoisonError, RwLock};
 use borsh::{BorshDeserialize, BorshSerialize};
 use lifeboat_engine::types::{Digest, Height, Mode, TimeMs};
 use lifeboat_engine::{Command, Engine};
-use tokio::sync::{broadcast, mpsc, oneshot};
+use tokio::sync::{broadcast, mpsc, oneshot, watch};
 
 use crate::block::ENGINE_VERSION;
 use crate::files::Files;
@@ -133,7 +133,7 @@ impl NodeHandle {
             voting,
             finalized_height: Height::new(finalized),
             finalized_view: shared.finalized_view.load(Ordering::Relaxed),
-            published: Height::new(shared.published.load(Ordering::Relaxed)),
+            published: *shared.published.borrow(),
             peers: shared.peers_since(TimeMs::new(now.get().saturating_sub(HEARD_MS))) as u32,
             pending: shared.mempool().len() as u32,
             epoch: shared.epoch.load(Ordering::Relaxed),
@@ -159,11 +159,18 @@ impl NodeHandle {
         Reader::open(self.files.clone(), height)
     }
 
+    /// The height up to which blocks are published outside the venue.
+    pub fn published(&self) -> watch::Receiver<Height> {
+        self.shared.published.subscribe()
+    }
+
     /// Notes that everything up to `height` is published outside the venue.
     pub fn note_published(&self, height: Height) {
-        self.shared
-            .published
-            .fetch_max(height.get(), Ordering::Relaxed);
+        self.shared.published.send_if_modified(|published| {
+            let further = height > *published;
+            *published = height.max(*published);
+            further
+        });
     }
 
     /// Asks the node to stop. Whoever still waits is told that the fate of the command is open.

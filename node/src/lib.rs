@@ -25,6 +25,7 @@ pub mod outcome;
 pub mod quarantine;
 pub mod recover;
 pub mod service;
+pub mod shadow;
 pub mod shared;
 pub mod signal;
 pub mod sim;

@@ -17,8 +17,11 @@ pub trait Machine: Any + Send + Sync {
     /// The state root.
     fn state_root(&self) -> Digest;
 
-    /// The whole state.
-    fn write_snapshot(&self) -> Vec<u8>;
+    /// Writes the whole state.
+    ///
+    /// # Errors
+    /// Those of `out`.
+    fn write_snapshot(&self, out: &mut dyn io::Write) -> io::Result<()>;
 
     /// From now on the `index`-th command of block `height` is skipped.
     fn quarantine(&mut self, height: Height, index: u32);
@@ -43,8 +46,8 @@ pub trait Blueprint: Send + Sync + 'static {
     /// The state a snapshot holds.
     ///
     /// # Errors
-    /// When the bytes are not a snapshot.
-    fn restore(&self, snapshot: &[u8]) -> io::Result<Box<dyn Machine>>;
+    /// When the bytes are not a snapshot, or cannot be read.
+    fn restore(&self, snapshot: &mut dyn io::Read) -> io::Result<Box<dyn Machine>>;
 
     /// Verifies signatures, many at once.
     fn check(&self, commands: Vec<Command>) -> Vec<CheckedCommand>;

@@ -32,6 +32,7 @@ use crate::gossip::{self, GossipPolicy, INTAKE_MAX};
 use crate::handle::NodeHandle;
 use crate::machine::Blueprint;
 use crate::mempool::MempoolLimits;
+use crate::shadow::{Feed, Shadow};
 use crate::shared::{Pacing, Shared, Stop};
 
 /// A node's figures. Every one has a default.
@@ -108,15 +109,20 @@ where
     let genesis = genesis_block(&*setup.blueprint);
     let tuning = setup.tuning;
     let shared = Arc::new(Shared::new(&genesis, tuning.pacing, tuning.mempool));
+    let feed = (tuning.snapshots.every > 0).then(Arc::<Feed>::default);
     let executor = Executor::open(
         setup.blueprint.clone(),
         shared.clone(),
         setup.files.clone(),
-        tuning.snapshots,
+        feed.clone(),
     )?;
     shared
         .epoch
         .store(setup.epochs.current(), Ordering::Relaxed);
+    let shadow = feed.map(|feed| {
+        let (blueprint, files) = (setup.blueprint.clone(), setup.files.clone());
+        Shadow::new(blueprint, shared.clone(), files, feed, tuning.snapshots)
+    });
     let (sender, arrivals) = mpsc::channel(INTAKE_MAX);
     let handle = NodeHandle {
         shared: shared.clone(),
@@ -151,6 +157,10 @@ where
         )
         .await;
         let (replayed, ready) = oneshot::channel();
+        if let Some(shadow) = shadow {
+            let context = context.child("shadow").dedicated();
+            context.spawn(move |_| shadow.run());
+        }
         let worker = context.child("executor").dedicated().spawn({
             let (marshal, shared) = (marshal.clone(), shared.clone());
             move |_| run_executor(executor, marshal, shared, updates, replayed)

@@ -71,7 +71,7 @@ pub fn find_guilty(
     block: &Block,
 ) -> io::Result<Option<u32>> {
     let panics = |commands: usize| -> io::Result<bool> {
-        let mut machine = blueprint.restore(state)?;
+        let mut machine = blueprint.restore(&mut &*state)?;
         for index in skipped {
             machine.quarantine(block.height, *index);
         }

@@ -217,7 +217,7 @@ impl<E: Environment> Recovery<E> {
             config.venue.clone(),
             shared.clone(),
             Arc::new(disk.clone()),
-            tuning.snapshots,
+            None,
         )?;
         let stores = open_archives(context, "", page_cache()).await;
         let last = (Height::new(0), genesis.header().digest());

@@ -10,7 +10,7 @@ use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use lifeboat_engine::types::{ChainId, Digest, Height, Mode, TimeMs};
 use lifeboat_engine::{Applied, Event};
-use tokio::sync::{Notify, broadcast};
+use tokio::sync::{Notify, broadcast, watch};
 
 use crate::block::{Block, Body, Header};
 use crate::journal::Record;
@@ -248,7 +248,7 @@ pub struct Shared {
     /// The highest height seen finalized, executed here or not.
     pub finalized_height: AtomicU64,
     /// The highest height known to be published outside the venue.
-    pub published: AtomicU64,
+    pub published: watch::Sender<Height>,
     /// Wakes a proposer when commands arrive.
     pub arrived: Notify,
     mempool: Mutex<Mempool>,
@@ -290,7 +290,7 @@ impl Shared {
             voting: AtomicBool::new(false),
             finalized_view: AtomicU64::new(0),
             finalized_height: AtomicU64::new(0),
-            published: AtomicU64::new(0),
+            published: watch::Sender::new(Height::new(0)),
             arrived: Notify::new(),
             mempool: Mutex::new(Mempool::new(limits)),
             roots: Mutex::new(VecDeque::from([(frontier.height, frontier.root)])),

@@ -19,10 +19,8 @@ impl Machine for Engine {
         Self::state_root(self)
     }
 
-    fn write_snapshot(&self) -> Vec<u8> {
-        let mut bytes = Vec::new();
-        Self::write_snapshot(self, &mut bytes).expect("writing to memory does not fail");
-        bytes
+    fn write_snapshot(&self, mut out: &mut dyn io::Write) -> io::Result<()> {
+        Self::write_snapshot(self, &mut out)
     }
 
     fn quarantine(&mut self, height: Height, index: u32) {
@@ -69,7 +67,7 @@ impl Blueprint for Venue {
         Box::new(Engine::genesis(&self.genesis).expect("it was valid when the venue was made"))
     }
 
-    fn restore(&self, mut snapshot: &[u8]) -> io::Result<Box<dyn Machine>> {
+    fn restore(&self, mut snapshot: &mut dyn io::Read) -> io::Result<Box<dyn Machine>> {
         let engine = Engine::read_snapshot(&mut snapshot)
             .map_err(|error| io::Error::other(error.to_string()))?;
         Ok(Box::new(engine))

@@ -1,5 +1,6 @@
 //! The block log, snapshots and blocks: what is torn, flipped or foreign is found.
 
+use std::io::Write as _;
 use std::sync::Arc;
 
 use bytes::Bytes;
@@ -11,7 +12,7 @@ use lifeboat_node::journal::{JournalError, Reader, Writer};
 use lifeboat_node::quarantine::Quarantine;
 use lifeboat_node::shared::Frontier;
 use lifeboat_node::sim::user_command;
-use lifeboat_node::snapshot::{self, Snapshot};
+use lifeboat_node::snapshot::{self, CHUNK_BYTES};
 
 const CHAIN: ChainId = ChainId([1; 32]);
 
@@ -162,48 +163,90 @@ fn a_flipped_bit_is_found_and_never_read_past() {
     }
 }
 
-fn snapshot(height: u64) -> Snapshot {
+/// The state of a snapshot: a whole chunk and some.
+fn state(height: u64) -> Vec<u8> {
+    (0..CHUNK_BYTES + 1_000)
+        .map(|at| (at as u64 * 31 + height) as u8)
+        .collect()
+}
+
+fn save(files: &Memory, height: u64) {
     let root = Digest([height as u8; 32]);
-    Snapshot {
-        frontier: Frontier {
-            height: Height::new(height),
-            time: TimeMs::new(height * 50),
-            digest: Digest([9; 32]),
-            root,
-            mode: Mode::Open,
-        },
-        roots: vec![(Height::new(height), root)],
-        state: vec![height as u8; 1_000],
-    }
+    let frontier = Frontier {
+        height: Height::new(height),
+        time: TimeMs::new(height * 50),
+        digest: Digest([9; 32]),
+        root,
+        mode: Mode::Open,
+    };
+    let mut writer = snapshot::Writer::begin(files, frontier.height).expect("memory does not fail");
+    writer
+        .write_all(&state(height))
+        .expect("memory does not fail");
+    writer
+        .finish(CHAIN, frontier, vec![(frontier.height, root)], None)
+        .expect("memory does not fail");
 }
 
 fn load(files: &Memory, chain: ChainId) -> Option<u64> {
-    let loaded = snapshot::load(files, chain, u64::MAX, |_| Ok(()));
+    let loaded = snapshot::load(files, chain, u64::MAX, |manifest, reader| {
+        let mut read = Vec::new();
+        reader
+            .read_to_end(&mut read)
+            .map_err(|error| error.to_string())?;
+        assert_eq!(read, state(manifest.frontier().height.get()));
+        Ok(())
+    });
     loaded
         .expect("memory does not fail")
-        .map(|(found, ())| found.frontier.height.get())
+        .map(|(found, ())| found.frontier().height.get())
 }
 
 #[test]
 fn the_newest_snapshot_that_verifies_is_taken() {
     let files = Memory::default();
     for height in [10, 20, 30] {
-        snapshot::save(&files, CHAIN, &snapshot(height)).expect("memory does not fail");
+        save(&files, height);
     }
-    assert_eq!(files.list().expect("it lists").len(), 2);
+    assert_eq!(
+        files.list().expect("it lists").len(),
+        4,
+        "two snapshots of two files"
+    );
     assert_eq!(load(&files, CHAIN), Some(30));
     assert_eq!(load(&files, ChainId([8; 32])), None);
-    let newest = files.list().expect("it lists").pop().expect("two files");
-    let good = files.read(&newest).expect("it reads").expect("it is there");
-    for position in (0..good.len()).step_by(11) {
-        let mut bad = good.clone();
-        bad[position] ^= 1;
-        files.replace(&newest, &bad).expect("it writes");
-        assert_eq!(load(&files, CHAIN), Some(20), "byte {position}");
+    for (kind, step) in [("manifest", 7), ("state", 100_003)] {
+        let newest = format!("snapshot-{:020}.{kind}", 30);
+        let good = files.read(&newest).expect("it reads").expect("it is there");
+        for position in (0..good.len()).step_by(step) {
+            let mut bad = good.clone();
+            bad[position] ^= 1;
+            files.replace(&newest, &bad).expect("it writes");
+            assert_eq!(
+                load(&files, CHAIN),
+                Some(20),
+                "byte {position} of the {kind}"
+            );
+        }
+        for len in [0, 1, good.len() / 2, good.len() - 1] {
+            files.replace(&newest, &good[..len]).expect("it writes");
+            assert_eq!(load(&files, CHAIN), Some(20), "{len} bytes of the {kind}");
+        }
+        files.replace(&newest, &good).expect("it writes");
+        assert_eq!(load(&files, CHAIN), Some(30));
     }
-    files
-        .replace(&newest, &good[..good.len() / 2])
-        .expect("it writes");
+}
+
+#[test]
+fn a_snapshot_without_its_manifest_is_none() {
+    let files = Memory::default();
+    save(&files, 10);
+    let mut writer =
+        snapshot::Writer::begin(&files, Height::new(20)).expect("memory does not fail");
+    writer.write_all(&state(20)).expect("memory does not fail");
+    drop(writer); // The crash.
+    assert_eq!(load(&files, CHAIN), Some(10));
+    save(&files, 20);
     assert_eq!(load(&files, CHAIN), Some(20));
 }
 
@@ -211,7 +254,7 @@ fn the_newest_snapshot_that_verifies_is_taken() {
 fn snapshots_of_another_truth_are_set_aside() {
     let files = Memory::default();
     for height in [10, 20] {
-        snapshot::save(&files, CHAIN, &snapshot(height)).expect("memory does not fail");
+        save(&files, height);
     }
     let kept = snapshot::distrust(&files, Height::new(15)).expect("memory does not fail");
     assert_eq!(kept, Height::new(10));

@@ -67,6 +67,7 @@ pub fn status(gateway: &Gateway) -> Value {
         "mode_since": since.get(),
         "open": mode == Mode::Open,
         "height": status.height.get(),
+        "published": status.published.map(|height| height.get()),
         "time": status.time.get(),
         "root": status.root.to_string(),
         "agreed": agreed,

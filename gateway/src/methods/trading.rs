@@ -24,6 +24,7 @@ use super::market::not_found;
 use crate::decimal;
 use crate::directory::is_settlement;
 use crate::error::RpcError;
+use crate::execute::Acknowledged;
 use crate::execute::{Done, is_reject};
 use crate::outcome::Effects;
 use crate::params::{Params, missing};
@@ -244,6 +245,7 @@ async fn place(call: &Call, side: Side) -> Result<Value, RpcError> {
     let login = call.login()?;
     let order = order_of(call, side)?;
     let until = valid_until(&call.params)?;
+    let level = acknowledge(&call.params)?;
     let client_id = order.client_id;
     let action = Action::PlaceOrder(order);
     let done = call
@@ -256,7 +258,25 @@ async fn place(call: &Call, side: Side) -> Result<Value, RpcError> {
     if let Some(connection) = &call.connection {
         connection.placed(done.effects.orders.iter().map(|order| order.order));
     }
-    Ok(order_and_trades(call, &done.effects))
+    let mut answer = order_and_trades(call, &done.effects);
+    if let Some(level) = level {
+        let reached = call.gateway.acknowledged(level, done.height).await;
+        answer["acknowledged"] = reached.name().into();
+    }
+    Ok(answer)
+}
+
+/// How far an order must be kept before it is answered; `None` if the request does not say.
+fn acknowledge(params: &Params) -> Result<Option<Acknowledged>, RpcError> {
+    match params.text("acknowledge")? {
+        None => Ok(None),
+        Some("ordered") => Ok(Some(Acknowledged::Ordered)),
+        Some("published") => Ok(Some(Acknowledged::Published)),
+        Some(_) => Err(RpcError::param(
+            "acknowledge",
+            "must be ordered or published",
+        )),
+    }
 }
 
 /// The answer to an order whose client id was remembered: the first order.

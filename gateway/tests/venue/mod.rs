@@ -18,7 +18,7 @@ use lifeboat_engine::{
 use lifeboat_gateway::{
     ApiKey, ApiKeys, AppliedBlock, Scope, SubmitError, ValidatorStatus, Venue, VenueStatus,
 };
-use tokio::sync::{Notify, broadcast};
+use tokio::sync::{Notify, broadcast, watch};
 
 pub const CHAIN: ChainId = ChainId([7; 32]);
 /// 2026-11-22 12:00 UTC.
@@ -101,6 +101,8 @@ pub struct TestVenue {
     pub busy: AtomicBool,
     /// While set, commands are taken and lost.
     pub lossy: AtomicBool,
+    /// The height up to which blocks count as published.
+    pub published: watch::Sender<Height>,
     time: AtomicU64,
     nonce: AtomicU64,
 }
@@ -149,6 +151,7 @@ impl TestVenue {
             paused: AtomicBool::new(false),
             busy: AtomicBool::new(false),
             lossy: AtomicBool::new(false),
+            published: watch::Sender::new(Height::new(0)),
             time: AtomicU64::new(plan.start),
             nonce: AtomicU64::new(0),
         });
@@ -367,6 +370,7 @@ impl Venue for TestVenue {
                 height: engine.height(),
                 root,
             }),
+            published: Some(*self.published.borrow()),
             block_age_ms: 0,
             detail: "a venue of one engine, for tests".into(),
             validators: vec![ValidatorStatus {
@@ -375,5 +379,9 @@ impl Venue for TestVenue {
                 height: engine.height(),
             }],
         }
+    }
+
+    fn published(&self) -> Option<watch::Receiver<Height>> {
+        Some(self.published.subscribe())
     }
 }

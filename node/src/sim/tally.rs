@@ -93,8 +93,8 @@ impl Machine for Tally {
         self.root
     }
 
-    fn write_snapshot(&self) -> Vec<u8> {
-        borsh::to_vec(self).unwrap_or_default()
+    fn write_snapshot(&self, out: &mut dyn io::Write) -> io::Result<()> {
+        borsh::to_writer(out, self)
     }
 
     fn quarantine(&mut self, height: Height, index: u32) {
@@ -136,8 +136,8 @@ impl Blueprint for TallyBlueprint {
         })
     }
 
-    fn restore(&self, snapshot: &[u8]) -> io::Result<Box<dyn Machine>> {
-        let tally: Tally = borsh::from_slice(snapshot)?;
+    fn restore(&self, mut snapshot: &mut dyn io::Read) -> io::Result<Box<dyn Machine>> {
+        let tally: Tally = borsh::from_reader(&mut snapshot)?;
         Ok(Box::new(tally))
     }
 

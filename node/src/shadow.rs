@@ -1,0 +1,303 @@
+//! A second state machine that takes the snapshots, so that trading never waits for one.
+//!
+//! **Owns** a machine of its own, a little behind the executor's: it applies a block once a finalized
+//! header has stated the root after it, so every state it ever holds is one that the validators
+//! certified, and a snapshot carries that proof. While it writes, blocks queue up; what the queue
+//! cannot hold is read back from the block log. **Never** answers anybody and never votes. It costs a
+//! second copy of the state in memory and the engine's own time once more; in return the pause is
+//! none, and every block is replayed once more on every validator, all the time.
+
+use std::collections::VecDeque;
+use std::io::{self, Read};
+use std::panic::{AssertUnwindSafe, catch_unwind};
+use std::sync::{Arc, Mutex};
+
+use lifeboat_engine::types::{Digest, Height};
+use lifeboat_engine::{AgreedRoot, Block as EngineBlock};
+use tokio::sync::Notify;
+
+use crate::block::Header;
+use crate::executor::SnapshotPolicy;
+use crate::files::Files;
+use crate::journal;
+use crate::machine::{Blueprint, Machine};
+use crate::quarantine::Quarantine;
+use crate::shared::{Frontier, ROOT_LAG_MAX, Shared, lock};
+use crate::snapshot::{self, Certified, Manifest};
+
+/// Blocks that wait for the shadow at most; those before are read from the log when it comes to them.
+const QUEUE_MAX: usize = 512;
+
+/// A block that the executor has applied.
+#[derive(Debug)]
+pub struct Fed {
+    /// Its header.
+    pub header: Header,
+    /// Its certificate, encoded; empty if it is final through a descendant.
+    pub certificate: Vec<u8>,
+    /// As the engine took it; signatures are checked.
+    pub block: EngineBlock,
+    /// Its places that are quarantined.
+    pub quarantined: Vec<u32>,
+    /// What it came to.
+    pub after: Frontier,
+}
+
+/// Where the executor leaves blocks for the shadow.
+#[derive(Debug, Default)]
+pub struct Feed {
+    queue: Mutex<VecDeque<Fed>>,
+    arrived: Notify,
+}
+
+impl Feed {
+    /// Leaves a block; never waits.
+    pub fn push(&self, fed: Fed) {
+        {
+            let mut queue = lock(&self.queue);
+            if queue.len() >= QUEUE_MAX {
+                queue.pop_front();
+            }
+            queue.push_back(fed);
+        }
+        self.arrived.notify_one();
+    }
+
+    async fn pop(&self) -> Fed {
+        loop {
+            let arrived = self.arrived.notified();
+            if let Some(fed) = lock(&self.queue).pop_front() {
+                return fed;
+            }
+            arrived.await;
+        }
+    }
+}
+
+/// Why the shadow cannot go on. The node does, without snapshots, and says so.
+#[derive(Debug, thiserror::Error)]
+enum Fault {
+    #[error("the disk failed: {0}")]
+    Io(#[from] io::Error),
+    #[error("the block log cannot be read back: {0}")]
+    Log(#[from] journal::JournalError),
+    #[error("the block log lacks block {0}")]
+    Missing(Height),
+    #[error("after block {height} the second machine has root {found}, the first had {expected}")]
+    Differs {
+        height: Height,
+        expected: Digest,
+        found: Digest,
+    },
+    #[error("the second machine panicked on block {0}")]
+    Panicked(Height),
+}
+
+/// The second machine.
+pub struct Shadow {
+    blueprint: Arc<dyn Blueprint>,
+    shared: Arc<Shared>,
+    files: Arc<dyn Files>,
+    feed: Arc<Feed>,
+    policy: SnapshotPolicy,
+    frontier: Frontier,
+    roots: VecDeque<(Height, Digest)>,
+    /// Applied by the executor, not yet certified.
+    ahead: VecDeque<Fed>,
+    /// Height of the last snapshot.
+    taken: Height,
+}
+
+impl Shadow {
+    /// A second machine that will start where the executor's does now.
+    pub fn new(
+        blueprint: Arc<dyn Blueprint>,
+        shared: Arc<Shared>,
+        files: Arc<dyn Files>,
+        feed: Arc<Feed>,
+        policy: SnapshotPolicy,
+    ) -> Self {
+        let frontier = shared.frontier();
+        Self {
+            roots: shared.recent_roots().into(),
+            blueprint,
+            shared,
+            files,
+            feed,
+            policy,
+            frontier,
+            ahead: VecDeque::new(),
+            taken: frontier.height,
+        }
+    }
+
+    /// Follows the executor until the node stops.
+    pub async fn run(mut self) {
+        let (shared, feed) = (self.shared.clone(), self.feed.clone());
+        let mut machine = match self.start() {
+            Ok(machine) => machine,
+            Err(fault) => return self.give_up(&fault),
+        };
+        loop {
+            let fed = tokio::select! {
+                biased;
+                _ = shared.stopped() => return,
+                fed = feed.pop() => fed,
+            };
+            if let Err(fault) = self.follow(&mut *machine, fed) {
+                return self.give_up(&fault);
+            }
+        }
+    }
+
+    fn give_up(&self, fault: &Fault) {
+        tracing::error!(%fault, height = %self.frontier.height,
+            "no more snapshots are taken until this node is started again");
+    }
+
+    /// The state that the executor started from.
+    fn start(&self) -> Result<Box<dyn Machine>, Fault> {
+        let height = self.frontier.height;
+        if height.get() == 0 {
+            return Ok(self.blueprint.genesis());
+        }
+        let restore = |manifest: &Manifest, state: &mut dyn Read| {
+            let restored = self.blueprint.restore(state);
+            let machine = restored.map_err(|error| error.to_string())?;
+            let whole = manifest.frontier().height == height;
+            whole
+                .then_some(machine)
+                .ok_or_else(|| "it is of another height".to_owned())
+        };
+        let found = snapshot::load(&*self.files, self.shared.chain, height.get(), restore)?;
+        found
+            .map(|(_, machine)| machine)
+            .ok_or(Fault::Missing(height))
+    }
+
+    /// Takes a block in, applies what its header certifies, and takes a snapshot if one is due.
+    fn follow(&mut self, machine: &mut dyn Machine, fed: Fed) -> Result<(), Fault> {
+        if fed.after.height <= self.frontier.height {
+            return Ok(());
+        }
+        let certified = fed.header.executed;
+        let proof = (!fed.certificate.is_empty()).then(|| Certified {
+            header: fed.header.encode().to_vec(),
+            certificate: fed.certificate.clone(),
+        });
+        self.ahead.push_back(fed);
+        while self.frontier.height < certified {
+            self.step(machine)?;
+        }
+        if let Some(proof) = proof
+            && self.frontier.height == certified
+            && self.is_due()
+        {
+            self.snapshot(machine, proof)?;
+        }
+        Ok(())
+    }
+
+    fn is_due(&self) -> bool {
+        let every = self.policy.every;
+        let round = |height: Height| height.get().checked_div(every);
+        round(self.frontier.height) > round(self.taken)
+    }
+
+    fn step(&mut self, machine: &mut dyn Machine) -> Result<(), Fault> {
+        let next = self.frontier.height.next();
+        match self.ahead.front() {
+            Some(fed) if fed.after.height == next => {
+                if let Some(fed) = self.ahead.pop_front() {
+                    let (digest, root) = (fed.after.digest, Some(fed.after.root));
+                    self.apply(machine, &fed.block, digest, &fed.quarantined, root)?;
+                }
+                Ok(())
+            }
+            _ => self.read_back(machine),
+        }
+    }
+
+    /// Applies the blocks that the queue could not hold, from the log.
+    fn read_back(&mut self, machine: &mut dyn Machine) -> Result<(), Fault> {
+        let until = self.ahead.front().map(|fed| fed.after.height);
+        let until = until.unwrap_or(self.frontier.height);
+        let quarantine = Quarantine::load(&*self.files)?;
+        let reader = journal::Reader::open(self.files.clone(), self.frontier.height.next())?;
+        for record in reader {
+            let record = record?;
+            let header = record.block.header();
+            if header.height <= self.frontier.height {
+                continue;
+            }
+            if header.height >= until {
+                break;
+            }
+            let block = EngineBlock {
+                height: header.height,
+                time: header.time,
+                agreed: Some(AgreedRoot {
+                    height: header.executed,
+                    root: header.state_root,
+                }),
+                commands: self
+                    .blueprint
+                    .check(record.block.body().commands().to_vec()),
+            };
+            let quarantined: Vec<u32> = quarantine.of(header.height).collect();
+            let root = self.shared.root_at(header.height);
+            self.apply(machine, &block, header.digest(), &quarantined, root)?;
+        }
+        let next = self.frontier.height.next();
+        if next < until {
+            return Err(Fault::Missing(next));
+        }
+        Ok(())
+    }
+
+    fn apply(
+        &mut self,
+        machine: &mut dyn Machine,
+        block: &EngineBlock,
+        digest: Digest,
+        quarantined: &[u32],
+        expected: Option<Digest>,
+    ) -> Result<(), Fault> {
+        let height = block.height;
+        for index in quarantined {
+            machine.quarantine(height, *index);
+        }
+        let run = AssertUnwindSafe(|| machine.apply(block, &mut Vec::new()));
+        let applied = catch_unwind(run).map_err(|_| Fault::Panicked(height))?;
+        let found = applied.state_root;
+        if let Some(expected) = expected.filter(|expected| *expected != found) {
+            return Err(Fault::Differs {
+                height,
+                expected,
+                found,
+            });
+        }
+        self.frontier = Frontier {
+            height,
+            time: applied.time,
+            digest,
+            root: found,
+            mode: applied.mode,
+        };
+        self.roots.push_back((height, found));
+        if self.roots.len() > ROOT_LAG_MAX as usize + 1 {
+            self.roots.pop_front();
+        }
+        Ok(())
+    }
+
+    fn snapshot(&mut self, machine: &dyn Machine, certified: Certified) -> Result<(), Fault> {
+        let height = self.frontier.height;
+        let mut writer = snapshot::Writer::begin(&*self.files, height)?;
+        machine.write_snapshot(&mut writer)?;
+        let roots = self.roots.iter().copied().collect();
+        writer.finish(self.shared.chain, self.frontier, roots, Some(certified))?;
+        self.taken = height;
+        Ok(())
+    }
+}
