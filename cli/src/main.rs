@@ -8,6 +8,7 @@ mod descriptors;
 mod development;
 mod drill;
 mod init;
+mod layer;
 mod market;
 mod node;
 mod publish;

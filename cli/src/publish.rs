@@ -1,34 +1,23 @@
 //! Publishing finalized blocks outside the venue, and finding them there again.
 
-use std::path::Path;
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
-use anyhow::{Context as _, Result, bail};
+use anyhow::{Context as _, Result};
 use async_trait::async_trait;
-use lifeboat_da::{
-    BlockSource, Entry, Folder, Layer, Publisher, PublisherConfig, SourceBlock, SourceError,
-};
+use lifeboat_da::{BlockSource, Entry, Publisher, PublisherConfig, SourceBlock, SourceError};
 use lifeboat_engine::AgreedRoot;
 use lifeboat_engine::types::{Height, TimeMs};
 use lifeboat_node::config::NodeConfig;
 use lifeboat_node::journal::{Reader, Record};
 
 use crate::development::wall_ms;
+use crate::layer::open_layer;
 use crate::market::CurrentNode;
 
 /// A validator leaves blocks to those before it for so long, so that one publishes and the others
 /// stand by.
 const STAND_BY: Duration = Duration::from_millis(1_500);
-
-/// Opens a place that blocks are published to, such as `folder:/mnt/archive`. Relative paths are
-/// taken from `base`.
-pub fn open_layer(place: &str, base: &Path) -> Result<Arc<dyn Layer>> {
-    match place.split_once(':') {
-        Some(("folder", path)) if !path.is_empty() => Ok(Arc::new(Folder::new(base.join(path)))),
-        _ => bail!("`{place}` is no place to publish to; give folder:PATH"),
-    }
-}
 
 /// Publishes what a validator finalizes, and says so if that cannot go on: the venue does.
 pub async fn published(config: NodeConfig, node: CurrentNode) {
@@ -42,7 +31,8 @@ async fn publish(config: NodeConfig, mut node: CurrentNode) -> Result<()> {
     let Some(place) = &config.publish else {
         return Ok(());
     };
-    let layer = open_layer(place, &config.folder)?;
+    let chain = config.venue.genesis().chain;
+    let layer = open_layer(place, &config.folder, chain)?;
     let stand_by = STAND_BY * u32::try_from(config.index).unwrap_or(u32::MAX);
     node.wait_for(Option::is_some)
         .await
@@ -52,7 +42,6 @@ async fn publish(config: NodeConfig, mut node: CurrentNode) -> Result<()> {
         stand_by_ms: stand_by.as_millis() as u64,
         reader: Mutex::new(None),
     });
-    let chain = config.venue.genesis().chain;
     let publisher = Publisher::new(chain, layer, source, PublisherConfig::default());
     let mut progress = publisher.progress();
     let told = async {

@@ -15,7 +15,7 @@ use serde_json::json;
 use tokio::sync::mpsc;
 
 use crate::arguments::{RecoverArguments, RecoverSource};
-use crate::publish::open_layer;
+use crate::layer::open_layer;
 use crate::say::Say;
 
 /// Blocks read ahead of their execution.
@@ -103,7 +103,7 @@ fn spawn_reader(
                 "no place is known that blocks were published to: give --place, or set `publish` in \
                  node.toml",
             )?;
-            let layer = open_layer(&place, &config.folder)?;
+            let layer = open_layer(&place, &config.folder, chain)?;
             let runtime = tokio::runtime::Builder::new_multi_thread()
                 .worker_threads(1)
                 .enable_all()
