@@ -79,11 +79,17 @@ contract ValidatorKey is IValidatorKey {
         return abi.encodePacked(_leb128(uint64(namespace.length)), namespace);
     }
 
+    /// @dev Seven bits a byte, the least first; the upper bit says that more follow.
     function _leb128(uint64 value) private pure returns (bytes memory out) {
-        while (value >= 0x80) {
-            out = abi.encodePacked(out, uint8(value) | 0x80);
-            value >>= 7;
+        out = new bytes(10);
+        assembly ("memory-safe") {
+            let next := add(out, 32)
+            for {} gt(value, 0x7f) { value := shr(7, value) } {
+                mstore8(next, or(value, 0x80))
+                next := add(next, 1)
+            }
+            mstore8(next, value)
+            mstore(out, sub(next, add(out, 31)))
         }
-        out = abi.encodePacked(out, uint8(value));
     }
 }

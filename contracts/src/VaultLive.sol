@@ -145,11 +145,14 @@ abstract contract VaultLive is VaultBase {
         TOKEN.safeTransfer(address(POOL), amount);
     }
 
-    /// @dev I1 as far as a vault can see it, and that the deposits are its own.
+    /// @dev I1 and I6 as far as a vault can see them: what is owed is what was deposited, what was withdrawn is
+    /// no more than that, and the deposits are its own.
     function _checkTotals(Summary memory summary) private view {
         int256 owed = int256(summary.accountsCash) + summary.withdrawalsTotal;
-        require(owed == summary.depositsTotal && summary.withdrawalsTotal >= 0, TotalsDoNotBalance());
-        require(owed >= 0 && uint256(owed) <= flow.deposited, TotalsDoNotBalance());
+        require(summary.withdrawalsTotal >= 0 && summary.accountsCash >= 0, TotalsDoNotBalance());
+        require(
+            owed == summary.depositsTotal && uint256(owed) <= flow.deposited, TotalsDoNotBalance()
+        );
         uint64 cursor = summary.depositCursor;
         bytes32 known = cursor == 0 ? bytes32(0) : depositHashes[cursor - 1];
         require(known == summary.depositsHash && cursor <= flow.deposits, DepositsUnknown());

@@ -20,17 +20,22 @@ impl AddAssign for Count {
 
 impl Count {
     /// The count in one line of output, if it is a summary: of libtest (`test result: …`), of
-    /// nextest (`Summary … tests run: …`), or a line of the plain form `N passed, N failed`.
+    /// nextest (`Summary … tests run: …`), of forge (`Ran … total tests)`), or a line of the plain form `N passed, N failed`.
     pub fn in_line(line: &str) -> Option<Self> {
         let summary = line.trim_start().starts_with("test result:")
             || line.contains("tests run:")
             || line.contains("test run:")
+            || is_forge(line)
             || is_plain(line);
         summary.then(|| Self {
-            passed: before(line, "passed"),
+            passed: before(line, "passed").max(before(line, "tests passed")),
             failed: before(line, "failed") + before(line, "timed out"),
         })
     }
+}
+
+fn is_forge(line: &str) -> bool {
+    line.starts_with("Ran ") && line.trim_end().ends_with("total tests)")
 }
 
 fn is_plain(line: &str) -> bool {
@@ -78,6 +83,11 @@ mod tests {
             "     Summary [   0.1s] 1 test run: 1 passed, 0 skipped",
             Some((1, 0)),
         );
+        check(
+            "Ran 6 test suites in 5.69s (10.97s CPU time): 86 tests passed, 5 failed, 0 skipped (91 total tests)",
+            Some((86, 5)),
+        );
+        check("Ran 5 tests for test/unit/Vectors.t.sol:VectorsTest", None);
         check("7 passed, 1 failed", Some((7, 1)));
         check("order 7 passed the gate, 1 failed", None);
         check(

@@ -4,6 +4,7 @@
 //! shares a compile error with what it checks.
 
 mod client;
+mod contracts;
 mod count;
 mod python;
 mod steps;
@@ -22,6 +23,8 @@ usage: cargo xtask <task> [arguments]
   vectors            regenerates vectors/ from the code and shows what changed
   sweep [N] [FIRST]  simulates N seeds (default 2000) from FIRST (default 0)
   fuzz [SECONDS]     fuzzes every decoder that meets the network (default 60 s each)
+  contracts [TASK]   tests the contracts; or: artifacts (writes them), gas (measures it),
+                     analyse (slither and symbolic tests, some minutes)
   setup              installs what the tests need, and nothing else
 ";
 
@@ -40,6 +43,7 @@ fn main() -> Result<()> {
         "vectors" => tasks::vectors(),
         "sweep" => tasks::sweep(rest),
         "fuzz" => tasks::fuzz(rest),
+        "contracts" => contracts::task(rest),
         "setup" => tasks::setup(),
         "help" | "--help" | "-h" => {
             print!("{USAGE}");

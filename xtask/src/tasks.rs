@@ -6,6 +6,7 @@ use std::process::Command;
 use anyhow::{Result, bail};
 
 use crate::client::Venue;
+use crate::contracts;
 use crate::python;
 use crate::steps::{Steps, Worth, answers, must};
 use crate::tools;
@@ -82,6 +83,8 @@ pub fn test() -> Result<()> {
     } else {
         println!("\n== deny: cargo-deny is not installed; licences and sources are not checked");
     }
+    contracts::install()?;
+    contracts::test(&mut steps)?;
     if built {
         python::install()?;
         let venue = Venue::start(
@@ -181,5 +184,6 @@ pub fn fuzz(rest: &[String]) -> Result<()> {
 /// Installs what the tests need.
 pub fn setup() -> Result<()> {
     tools::install()?;
+    contracts::install()?;
     python::install()
 }

@@ -19,10 +19,11 @@ library Bls {
     /// @dev About five times what the dearest of the others costs (5 500).
     uint256 private constant POINT_GAS = 30_000;
 
-    address private constant MODEXP = address(0x05);
-    address private constant G1ADD = address(0x0b);
-    address private constant PAIRING = address(0x0f);
-    address private constant MAP_FP_TO_G1 = address(0x10);
+    uint256 private constant SHA256 = 0x02;
+    uint256 private constant MODEXP = 0x05;
+    uint256 private constant G1ADD = 0x0b;
+    uint256 private constant PAIRING = 0x0f;
+    uint256 private constant MAP_FP_TO_G1 = 0x10;
 
     /// @dev The domain separation tag and its length in one byte.
     bytes private constant DST = "BLS_SIG_BLS12381G1_XMD:SHA-256_SSWU_RO_POP_\x2b";
@@ -50,50 +51,61 @@ library Bls {
     /// @notice Whether `key` can be a group key: in G2's subgroup, and not infinity.
     function isKey(bytes memory key) internal view returns (bool) {
         if (key.length != G2_BYTES || _isZero(key)) return false;
-        (bool valid,) = PAIRING.staticcall{gas: PAIRING_GAS}(abi.encodePacked(G1, key));
+        (bool valid,) = address(uint160(PAIRING)).staticcall{gas: PAIRING_GAS}(abi.encodePacked(G1, key));
         return valid;
     }
 
     /// @notice RFC 9380's hash to the curve, BLS12381G1_XMD:SHA-256_SSWU_RO_.
-    function hashToG1(bytes memory message) internal view returns (bytes memory) {
-        (bytes memory u0, bytes memory u1) = _hashToField(message);
-        bytes memory points = abi.encodePacked(
-            _call(MAP_FP_TO_G1, POINT_GAS, u0, G1_BYTES), _call(MAP_FP_TO_G1, POINT_GAS, u1, G1_BYTES)
+    function hashToG1(bytes memory message) internal view returns (bytes memory point) {
+        bytes memory fields = _hashToField(message);
+        bytes memory points = new bytes(2 * G1_BYTES);
+        point = new bytes(G1_BYTES);
+        bool valid;
+        assembly ("memory-safe") {
+            let first := add(points, 32)
+            let second := add(points, 160)
+            valid := staticcall(POINT_GAS, MAP_FP_TO_G1, add(fields, 32), 64, first, 128)
+            valid := and(valid, eq(returndatasize(), 128))
+            valid := and(staticcall(POINT_GAS, MAP_FP_TO_G1, add(fields, 96), 64, second, 128), valid)
+            valid := and(valid, eq(returndatasize(), 128))
+            valid := and(staticcall(POINT_GAS, G1ADD, first, 256, add(point, 32), 128), valid)
+            valid := and(valid, eq(returndatasize(), 128))
+        }
+        require(valid, PrecompileFailed());
+    }
+
+    /// @dev Two field elements of 64 bytes, from expand_message_xmd with 128 bytes: four digests, each over the
+    /// first one and the one before it, and 512 bits at a time modulo the field's order (a power of one).
+    function _hashToField(bytes memory message) private view returns (bytes memory fields) {
+        bytes32 base = sha256(abi.encodePacked(new bytes(64), message, hex"008000", DST));
+        bytes memory round = abi.encodePacked(bytes32(0), uint8(0), DST);
+        bytes memory power = abi.encodePacked(
+            uint256(64), uint256(1), uint256(64), bytes32(0), bytes32(0), hex"01", FIELD
         );
-        return _call(G1ADD, POINT_GAS, points, G1_BYTES);
-    }
-
-    /// @dev Two field elements from expand_message_xmd with 128 bytes.
-    function _hashToField(bytes memory message) private view returns (bytes memory u0, bytes memory u1) {
-        bytes32 b0 = sha256(abi.encodePacked(new bytes(64), message, hex"008000", DST));
-        bytes32 b1 = sha256(abi.encodePacked(b0, hex"01", DST));
-        bytes32 b2 = sha256(abi.encodePacked(b0 ^ b1, hex"02", DST));
-        bytes32 b3 = sha256(abi.encodePacked(b0 ^ b2, hex"03", DST));
-        bytes32 b4 = sha256(abi.encodePacked(b0 ^ b3, hex"04", DST));
-        u0 = _reduce(b1, b2);
-        u1 = _reduce(b3, b4);
-    }
-
-    /// @dev 512 bits modulo the field's order, by a power of one.
-    function _reduce(bytes32 high, bytes32 low) private view returns (bytes memory) {
-        bytes memory input =
-            abi.encodePacked(uint256(64), uint256(1), uint256(64), high, low, hex"01", FIELD);
-        return _call(MODEXP, POINT_GAS, input, 64);
+        fields = new bytes(128);
+        bool valid = true;
+        assembly ("memory-safe") {
+            let digest := 0
+            for { let i := 1 } lt(i, 5) { i := add(i, 1) } {
+                mstore(add(round, 32), xor(base, digest))
+                mstore8(add(round, 64), i)
+                // The first and third digest are the upper half, the others the lower.
+                let half := add(power, sub(160, mul(32, and(i, 1))))
+                valid := and(staticcall(POINT_GAS, SHA256, add(round, 32), 77, half, 32), valid)
+                digest := mload(half)
+                if iszero(and(i, 1)) {
+                    let field := add(fields, sub(mul(32, i), 32))
+                    valid := and(staticcall(POINT_GAS, MODEXP, add(power, 32), 225, field, 64), valid)
+                    valid := and(valid, eq(returndatasize(), 64))
+                }
+            }
+        }
+        require(valid, PrecompileFailed());
     }
 
     function _pairingIsOne(bytes memory pairs) private view returns (bool) {
-        (bool valid, bytes memory answer) = PAIRING.staticcall{gas: PAIRING_GAS}(pairs);
+        (bool valid, bytes memory answer) = address(uint160(PAIRING)).staticcall{gas: PAIRING_GAS}(pairs);
         return valid && answer.length == 32 && abi.decode(answer, (uint256)) == 1;
-    }
-
-    function _call(address precompile, uint256 gasLimit, bytes memory input, uint256 length)
-        private
-        view
-        returns (bytes memory answer)
-    {
-        bool valid;
-        (valid, answer) = precompile.staticcall{gas: gasLimit}(input);
-        require(valid && answer.length == length, PrecompileFailed());
     }
 
     function _isZero(bytes memory data) private pure returns (bool) {

@@ -30,21 +30,23 @@ struct Feed {
 /// @title Prices from feeds that may be dead, stale, zero or absurd
 library PriceReader {
     uint256 private constant DECIMALS = 6;
+    /// @dev Many times what a feed behind a proxy costs, and less than a transaction has.
+    uint256 private constant READ_GAS = 1_000_000;
     /// @dev More digits than any feed has; keeps the power in range.
     uint256 private constant DECIMALS_MAX = 36;
 
-    /// @notice The price in 1e-6 USDC for one coin, or nothing. Never reverts on what a feed answers.
+    /// @notice The price in 1e-6 USDC for one coin, or nothing. Never reverts, whatever stands at the feed's
+    /// address and whatever it answers: a feed must not be able to lock a vault.
     function read(Feed memory feed) internal view returns (bool usable, uint256 price) {
-        try feed.aggregator.latestRoundData() returns (
-            uint80, int256 answer, uint256, uint256 updatedAt, uint80
-        ) {
-            if (answer <= 0 || updatedAt == 0 || updatedAt > block.timestamp) return (false, 0);
-            if (block.timestamp - updatedAt > feed.ageMax || answer > type(int128).max) return (false, 0);
-            price = _scale(uint256(answer), feed.decimals);
-            usable = price > feed.priceMin && price < feed.priceMax;
-        } catch {
-            return (false, 0);
-        }
+        bytes memory question = abi.encodeCall(IAggregator.latestRoundData, ());
+        (bool answered, bytes memory data) = address(feed.aggregator).staticcall{gas: READ_GAS}(question);
+        if (!answered || data.length < 160) return (false, 0);
+        (, int256 answer,, uint256 updatedAt,) =
+            abi.decode(data, (uint256, int256, uint256, uint256, uint256));
+        if (answer <= 0 || updatedAt == 0 || updatedAt > block.timestamp) return (false, 0);
+        if (block.timestamp - updatedAt > feed.ageMax || answer > type(int128).max) return (false, 0);
+        price = _scale(uint256(answer), feed.decimals);
+        usable = price > feed.priceMin && price < feed.priceMax;
     }
 
     /// @notice Whether a feed can be used at all.

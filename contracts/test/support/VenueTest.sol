@@ -4,11 +4,12 @@ pragma solidity 0.8.37;
 import {InsurancePool} from "../../src/InsurancePool.sol";
 import {LifeboatVault} from "../../src/LifeboatVault.sol";
 import {ValidatorKey} from "../../src/ValidatorKey.sol";
+import {PriceFeed} from "../../src/development/PriceFeed.sol";
+import {Token} from "../../src/development/Token.sol";
 import {ILifeboatVault} from "../../src/interfaces/ILifeboatVault.sol";
 import {Formats} from "../../src/libraries/Formats.sol";
 import {Feed} from "../../src/libraries/PriceReader.sol";
 import {QuadTree} from "../../src/libraries/QuadTree.sol";
-import {PriceFeed, Token} from "./Doubles.sol";
 import {Signer} from "./Signer.sol";
 import {Trees} from "./Trees.sol";
 import {vm} from "./Vm.sol";
@@ -92,8 +93,8 @@ abstract contract VenueTest {
 
     /// @notice Prices in 1e-6 USDC.
     function setPrices(uint256 btcPrice, uint256 ethPrice) internal {
-        btc.set(int256(btcPrice * 100), block.timestamp);
-        eth.set(int256(ethPrice * 1e12), block.timestamp);
+        btc.set(int256(btcPrice * 100), now_());
+        eth.set(int256(ethPrice * 1e12), now_());
     }
 
     // ------------------------------------------------------------------------------- what the venue does
@@ -234,7 +235,7 @@ abstract contract VenueTest {
     }
 
     function freezeNow() internal {
-        vm.warp(block.timestamp + vault.FREEZE_DELAY());
+        vm.warp(now_() + vault.FREEZE_DELAY());
         vault.freeze(lastSummary);
     }
 
@@ -262,6 +263,11 @@ abstract contract VenueTest {
 
     function pathOf(uint32 index) internal view returns (QuadTree.Path memory) {
         return leaves.prove(index);
+    }
+
+    /// @notice The time. The compiler takes `block.timestamp` for one value in a whole test.
+    function now_() internal view returns (uint256) {
+        return vm.getBlockTimestamp();
     }
 
     function leb128(uint64 value) internal pure returns (bytes memory out) {

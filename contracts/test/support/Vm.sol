@@ -4,6 +4,9 @@ pragma solidity 0.8.37;
 /// @notice The part of forge's cheat codes that these tests use.
 interface Vm {
     function warp(uint256 time) external;
+    function getBlockTimestamp() external view returns (uint256);
+    function etch(address where, bytes calldata code) external;
+    function store(address where, bytes32 slot, bytes32 value) external;
     function chainId(uint256 id) external;
     function prank(address sender) external;
     function expectRevert() external;

@@ -176,6 +176,13 @@ contract CheckpointTest is VenueTest {
         refused(state, SECRET, ILifeboatVault.TotalsDoNotBalance.selector);
     }
 
+    function testMoreWithdrawnThanDepositedIsRefused() public {
+        Books memory state = next();
+        state.withdrawalsTotal = state.depositsTotal + 1;
+        state.accountsCash = -1;
+        refused(state, SECRET, ILifeboatVault.TotalsDoNotBalance.selector);
+    }
+
     function testMoreThanWasDepositedIsRefused() public {
         Books memory state = next();
         state.depositsTotal += 1;

@@ -8,7 +8,7 @@ import {ReentrancyGuardTransient} from "@openzeppelin/contracts/utils/Reentrancy
 import {ILifeboatVault} from "../../src/interfaces/ILifeboatVault.sol";
 import {Formats} from "../../src/libraries/Formats.sol";
 import {QuadTree} from "../../src/libraries/QuadTree.sol";
-import {CallingToken, FeeToken, Token} from "../support/Doubles.sol";
+import {CallingToken, FeeToken} from "../support/Doubles.sol";
 import {Trees} from "../support/Trees.sol";
 import {VenueTest} from "../support/VenueTest.sol";
 import {vm} from "../support/Vm.sol";
@@ -104,7 +104,7 @@ contract WithdrawalsTest is VenueTest {
         for (uint32 number; number < 6; ++number) withdraw(number);
         vm.assertGe(token.balanceOf(user(2)), 5_000e6);
         vm.assertLe(token.balanceOf(user(2)), 10_000e6);
-        vm.warp(block.timestamp + 59 minutes);
+        vm.warp(now_() + 59 minutes);
         for (uint32 number = 1; number < 6; ++number) {
             try this.withdrawAgain(number) {} catch {}
         }
@@ -119,10 +119,10 @@ contract WithdrawalsTest is VenueTest {
         vm.assertEq(token.balanceOf(user(2)), 0);
         uint256 capacity = 10_000e6;
         uint256 wait = (95_000e6 - capacity) * 1 hours / capacity;
-        vm.warp(block.timestamp + wait - 1);
-        vm.expectRevert(abi.encodeWithSelector(ILifeboatVault.TooEarly.selector, block.timestamp + 1));
+        vm.warp(now_() + wait - 1);
+        vm.expectRevert(abi.encodeWithSelector(ILifeboatVault.TooEarly.selector, now_() + 1));
         this.withdrawAgain(number);
-        vm.warp(block.timestamp + 1);
+        vm.warp(now_() + 1);
         withdraw(number);
         vm.assertEq(token.balanceOf(user(2)), 95_000e6);
     }
@@ -146,7 +146,7 @@ contract WithdrawalsTest is VenueTest {
         }
         post();
         for (uint32 number; number < withdrawals.length; ++number) withdraw(number);
-        vm.warp(block.timestamp + 10 hours);
+        vm.warp(now_() + 10 hours);
         for (uint32 number; number < withdrawals.length; ++number) {
             try this.withdrawAgain(number) {}
             catch (bytes memory why) {
@@ -161,7 +161,7 @@ contract WithdrawalsTest is VenueTest {
         uint32 number = certify(user(1), user(3), 95_000e6);
         post();
         withdraw(number);
-        vm.warp(block.timestamp + 12 hours);
+        vm.warp(now_() + 12 hours);
         withdraw(number);
         // 5 000 are left, a tenth of which is 500; the floor of 1 000 leaves at once.
         number = take(1_000e6);
@@ -254,11 +254,11 @@ contract WithdrawalsTest is VenueTest {
         post();
         vm.prank(user(1));
         uint64 number = vault.forceWithdrawal(100_000e6, user(1));
-        vm.warp(block.timestamp + 24 hours - 1);
+        vm.warp(now_() + 24 hours - 1);
         post();
-        vm.expectRevert(abi.encodeWithSelector(ILifeboatVault.TooEarly.selector, block.timestamp + 1));
+        vm.expectRevert(abi.encodeWithSelector(ILifeboatVault.TooEarly.selector, now_() + 1));
         vault.freezeIgnored(lastSummary, number);
-        vm.warp(block.timestamp + 1);
+        vm.warp(now_() + 1);
         vault.freezeIgnored(lastSummary, number);
         vm.assertEq(uint256(vault.stage()), uint256(ILifeboatVault.Stage.Frozen));
     }
@@ -267,7 +267,7 @@ contract WithdrawalsTest is VenueTest {
         uint64 number = vault.forceWithdrawal(1, user(1));
         books.forcedCursor = 1;
         post();
-        vm.warp(block.timestamp + 24 hours);
+        vm.warp(now_() + 24 hours);
         vm.expectRevert(ILifeboatVault.NotIgnored.selector);
         vault.freezeIgnored(lastSummary, number);
         vm.expectRevert(ILifeboatVault.NotIgnored.selector);
