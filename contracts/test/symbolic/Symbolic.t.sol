@@ -22,15 +22,18 @@ contract SymbolicTest {
         return this.value(abi.encodePacked(low, high), uint128(weight));
     }
 
-    /// @dev The weight of any price: at most 2^20 steps.
-    function isWeight(uint64 weight) private pure returns (bool) {
-        return weight <= 1 << 52;
+    /// @dev At some weights, for all levels: products of two unknowns are beyond the solvers. Other weights are
+    /// left to the property tests in Rust.
+    function weights() private pure returns (uint64[6] memory) {
+        return [uint64(0), 1, 0x5555_5555, 1 << 32, 0x1_8000_0001, 1 << 52];
     }
 
-    /// @notice I9 for two accounts: what one has the other owes, to the last bit, at any price.
-    function check_I9_oppositeLaddersSumToZero(int64 low, int64 high, uint64 weight) public view {
-        if (!isWeight(weight) || low == type(int64).min || high == type(int64).min) return;
-        assert(scaledAt(low, high, weight) + scaledAt(-low, -high, weight) == 0);
+    /// @notice I9 for two accounts: what one has the other owes, to the last bit.
+    function check_I9_oppositeLaddersSumToZero(int64 low, int64 high) public view {
+        if (low == type(int64).min || high == type(int64).min) return;
+        for (uint256 i; i < 6; ++i) {
+            assert(scaledAt(low, high, weights()[i]) + scaledAt(-low, -high, weights()[i]) == 0);
+        }
     }
 
     /// @notice I9 at the levels: the value is the level.
@@ -39,10 +42,9 @@ contract SymbolicTest {
         assert(scaledAt(low, high, 1 << 32) == int256(high) * 2 ** 32);
     }
 
-    /// @notice No input leaves the range that the unchecked arithmetic relies on.
-    function check_nothingOverflows(int64 low, int64 high, uint64 weight) public view {
-        if (!isWeight(weight)) return;
-        int256 scaled = scaledAt(low, high, weight);
+    /// @notice No level leaves the range that the unchecked arithmetic relies on, at the largest weight.
+    function check_nothingOverflows(int64 low, int64 high) public view {
+        int256 scaled = scaledAt(low, high, 1 << 52);
         assert(scaled > -(2 ** 121) && scaled < 2 ** 121);
     }
 
