@@ -2,8 +2,9 @@
 
 /// Accounts that the venue can hold.
 pub const ACCOUNTS_MAX: u32 = 1 << 26;
-/// Instruments ever listed (ids are not reused).
-pub const INSTRUMENTS_MAX: u32 = 1 << 20;
+/// Instruments ever listed (ids are not reused). One less than a power of two: no id has all bits
+/// set, which marks empty entries of tables.
+pub const INSTRUMENTS_MAX: u32 = (1 << 20) - 1;
 /// Underlyings.
 pub const UNDERLYINGS_MAX: usize = 16;
 /// Validators.

@@ -3,8 +3,8 @@
 
 mod vectors {
     use lifeboat_engine::commitment::{
-        Group, MerkleTree, Sections, keccak256, leaf_digest, node_digest, section_digest,
-        state_root, tree_root,
+        Group, MerkleTree, Sections, keccak256, leaf_digest, leaf_digest_with, node_digest,
+        part_digest, section_digest, state_root, tree_root,
     };
     use lifeboat_engine::types::Digest;
     use serde_json::{Value, json};
@@ -63,6 +63,19 @@ mod vectors {
         json!({ "count": 5, "vacant": [1, 3], "root": digest(&tree.root()) })
     }
 
+    /// A leaf of a head and two parts, one of one block and one of two.
+    fn parts_case() -> Value {
+        let parts = [ramp(3), ramp(200)];
+        let cases = parts
+            .iter()
+            .map(|part| json!({ "bytes": hex(part), "digest": digest(&part_digest(part)) }));
+        json!({
+            "head": hex(b"head"),
+            "parts": cases.collect::<Vec<_>>(),
+            "leaf": digest(&leaf_digest_with(b"head", &parts)),
+        })
+    }
+
     fn sections_case() -> Value {
         let sections = Sections {
             meta: section_digest(b"meta"),
@@ -97,8 +110,10 @@ mod vectors {
             "rule": "leaf = keccak256(bytes|00); node = keccak256(4 children|01), a missing child \
                 is 32 zero bytes; root = keccak256(top|count as 8 bytes big-endian|02); section = \
                 keccak256(bytes|03); state root = keccak256(meta|parameters|instruments|accounts|\
-                orders|04)",
+                orders|04); part = keccak256(bytes|05), leaf in parts = leaf of head|digest of \
+                each part",
             "hashes": hashes,
+            "parts": parts_case(),
             "node": {
                 "children": children.iter().map(digest).collect::<Vec<_>>(),
                 "digest": digest(&node_digest(&Group(children))),

@@ -16,7 +16,7 @@ pub fn check(bytes: &[u8]) -> bool {
     assert!(again == bytes, "two encodings of one proof");
     let root = Digest([7; 32]);
     for number in [0, 1, u32::MAX] {
-        let account = proof.verify_account(&root, AccountId::new(number), bytes);
+        let account = proof.verify_account(&root, AccountId::new(number), bytes, &[bytes]);
         let order = proof.verify_order(&root, OrderId::from_parts(1, number), bytes);
         let instrument = proof.verify_instrument(&root, InstrumentId::new(number), bytes);
         let path = lifeboat_proof::verify_leaf(&root, number, bytes, &proof.path);

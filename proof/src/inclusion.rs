@@ -2,7 +2,7 @@
 
 use borsh::{BorshDeserialize, BorshSerialize};
 use lifeboat_engine::commitment::{
-    DEPTH_MAX, MerkleProof, Sections, VACANT, depth_of, leaf_digest, state_root,
+    DEPTH_MAX, MerkleProof, Sections, VACANT, depth_of, leaf_digest, leaf_digest_with, state_root,
 };
 use lifeboat_engine::types::{AccountId, Digest, InstrumentId, OrderId};
 
@@ -33,18 +33,22 @@ impl StateProof {
         borsh::from_slice(bytes).map_err(|_| ProofError::Malformed)
     }
 
-    /// That `bytes` is the account `id` in the state with this root.
+    /// That `head` and `parts` are the account `id` in the state with this root. The parts are its
+    /// stakes in chunks of eight, then its ended client order ids in chunks of sixteen; the head
+    /// ends in how many there are of each.
     ///
     /// # Errors
     /// Any [`ProofError`] but `Malformed`.
-    pub fn verify_account(
+    pub fn verify_account<P: AsRef<[u8]>>(
         &self,
         root: &Digest,
         id: AccountId,
-        bytes: &[u8],
+        head: &[u8],
+        parts: &[P],
     ) -> Result<(), ProofError> {
         self.verify_sections(root)?;
-        verify_leaf(&self.sections.accounts, id.get(), bytes, &self.path)
+        let leaf = leaf_digest_with(head, parts);
+        verify_digest(&self.sections.accounts, id.get(), &leaf, &self.path)
     }
 
     /// That `bytes` is the leaf of the slot of order `id` in the state with this root. The leaf

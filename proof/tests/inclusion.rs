@@ -6,7 +6,7 @@
 )]
 
 use lifeboat_engine::commitment::{
-    MerkleProof, MerkleTree, Sections, leaf_digest, section_digest, state_root,
+    MerkleProof, MerkleTree, Sections, leaf_digest, leaf_digest_with, section_digest, state_root,
 };
 use lifeboat_engine::types::{AccountId, Digest, InstrumentId, OrderId};
 use lifeboat_proof::{ProofError, STATE_PROOF_BYTES_MAX, StateProof, verify_leaf, verify_vacant};
@@ -18,6 +18,9 @@ fn leaf(index: u32) -> Vec<u8> {
     bytes.extend_from_slice(&[0xa5; 40]);
     bytes
 }
+
+/// A leaf that is hashed in one piece.
+const NO_PARTS: &[&[u8]] = &[];
 
 fn tree(count: u32) -> (MerkleTree, Digest) {
     let mut tree = MerkleTree::default();
@@ -72,11 +75,11 @@ fn accounts_orders_and_instruments_are_proved() {
         let proof = state.prove(&state.accounts, account);
         let id = AccountId::new(account);
         assert_eq!(
-            proof.verify_account(&state.root, id, &leaf(account)),
+            proof.verify_account(&state.root, id, &leaf(account), NO_PARTS),
             Ok(())
         );
         let other = leaf(account + 1);
-        let refused = proof.verify_account(&state.root, id, &other);
+        let refused = proof.verify_account(&state.root, id, &other, NO_PARTS);
         assert_eq!(refused, Err(ProofError::NotIncluded));
     }
     let order = OrderId::from_parts(5, 2);
@@ -91,6 +94,29 @@ fn accounts_orders_and_instruments_are_proved() {
     );
 }
 
+/// A leaf in parts is proved by its head and all its parts, in order, and by nothing else.
+#[test]
+fn an_account_in_parts_is_proved_whole() {
+    let (head, parts) = (b"two parts".as_slice(), [b"first".as_slice(), b"second"]);
+    let mut state = state(9);
+    state.accounts.set(4, leaf_digest_with(head, &parts));
+    state.sections.accounts = state.accounts.root();
+    state.root = state_root(&state.sections);
+    let proof = state.prove(&state.accounts, 4);
+    let verify = |head: &[u8], parts: &[&[u8]]| {
+        proof.verify_account(&state.root, AccountId::new(4), head, parts)
+    };
+    assert_eq!(verify(head, &parts), Ok(()));
+    let refused = Err(ProofError::NotIncluded);
+    assert_eq!(verify(head, &[parts[1], parts[0]]), refused);
+    assert_eq!(verify(head, &parts[..1]), refused);
+    assert_eq!(verify(head, &[b"firstsecond"]), refused);
+    assert_eq!(verify(b"two part", &parts), refused);
+    // The digest of a part is not that of a leaf with the same bytes.
+    let as_leaves = [head, &leaf_digest(parts[0]).0, &leaf_digest(parts[1]).0].concat();
+    assert_eq!(verify(&as_leaves, &[]), refused);
+}
+
 /// A leaf of one section is none of another, and a root of one state none of another.
 #[test]
 fn sections_and_states_are_kept_apart() {
@@ -98,7 +124,7 @@ fn sections_and_states_are_kept_apart() {
     let proof = state.prove(&state.accounts, 2);
     let as_order = proof.verify_order(&state.root, OrderId::new(0), &leaf(0));
     assert_eq!(as_order, Err(ProofError::NotIncluded));
-    let elsewhere = proof.verify_account(&Digest([1; 32]), AccountId::new(2), &leaf(2));
+    let elsewhere = proof.verify_account(&Digest([1; 32]), AccountId::new(2), &leaf(2), NO_PARTS);
     assert_eq!(elsewhere, Err(ProofError::OtherState));
 }
 
@@ -194,7 +220,7 @@ proptest! {
         let bit = bit % (bytes.len() * 8);
         bytes[bit / 8] ^= 1 << (bit % 8);
         let verdict = StateProof::decode(&bytes).and_then(|proof| {
-            proof.verify_account(&state.root, AccountId::new(index), &leaf(index))
+            proof.verify_account(&state.root, AccountId::new(index), &leaf(index), NO_PARTS)
         });
         prop_assert!(verdict.is_err(), "bit {bit}");
     }
@@ -203,7 +229,7 @@ proptest! {
     fn any_bytes_get_an_answer(bytes in prop::collection::vec(any::<u8>(), 0..2_000)) {
         if let Ok(proof) = StateProof::decode(&bytes) {
             prop_assert_eq!(borsh::to_vec(&proof).unwrap(), bytes);
-            let verdict = proof.verify_account(&Digest([1; 32]), AccountId::new(0), b"");
+            let verdict = proof.verify_account(&Digest([1; 32]), AccountId::new(0), b"", NO_PARTS);
             prop_assert!(verdict.is_err());
         }
     }

@@ -5,6 +5,7 @@ use alloc::vec::Vec;
 use super::Engine;
 use crate::event::{CancelReason, Event};
 use crate::instrument::{Instrument, InstrumentState};
+use crate::ledger::Holdings;
 use crate::modes::Activity;
 use crate::settlement::Settlement;
 use crate::types::{AccountId, Cash, InstrumentId, Price, TimeMs, UnderlyingId};
@@ -120,9 +121,7 @@ impl Engine {
     fn pay_positions(&mut self, ids: &[InstrumentId], price: Price, events: &mut Vec<Event>) {
         let mut holders = core::mem::take(&mut self.scratch.accounts);
         holders.clear();
-        let held = |holdings: &[crate::ledger::Holding]| {
-            holdings.iter().any(|h| ids.contains(&h.instrument))
-        };
+        let held = |holdings: &Holdings| ids.iter().any(|id| holdings.get(*id).is_some());
         holders.extend(
             self.ledger
                 .iter()
@@ -154,7 +153,7 @@ impl Engine {
         let Some(position) = entry.holding(id).map(|h| h.position) else {
             return;
         };
-        entry.holdings.retain(|h| h.instrument != id);
+        entry.holdings.remove(id);
         if position == 0 {
             return;
         }

@@ -1,54 +1,113 @@
 //! Hints ahead of time: while a command runs, what the next ones will touch is being fetched.
 //!
 //! A venue's state is far larger than any cache, and a block says beforehand which accounts and
-//! orders it will touch. **Never** changes anything: without this module only time differs.
+//! orders it will touch. What they lead to (the order to its level, the level to its book, the
+//! account and the book to a stake) is fetched step by step, each step some commands nearer, when
+//! the one before has arrived. **Never** changes anything: without this module only time differs.
 
 use super::Engine;
 use crate::block::CheckedCommand;
-use crate::command::{Action, Command, OrderRef, UserPayload};
-use crate::types::OrderId;
+use crate::command::{Action, Command, OrderPrice, OrderRef, PlaceOrder, UserPayload};
+use crate::types::{AccountId, InstrumentId, OrderId};
 
-/// How many commands ahead accounts and orders are fetched.
-const FAR: usize = 10;
-/// How many commands ahead that to which they lead is fetched.
-const NEAR: usize = 5;
+/// How many commands ahead each step looks: accounts, orders and books; then what they name; then
+/// stakes and rows of margin; then the stakes of orders, one link further away.
+const AHEAD: [usize; 4] = [14, 10, 6, 3];
 
 impl Engine {
     /// Fetches ahead for the commands after the one at `index`.
     #[inline]
     pub(super) fn foresee(&self, commands: &[CheckedCommand], index: u32) {
         let at = usize::try_from(index).unwrap_or(usize::MAX);
-        if let Some(payload) = payload(commands, at.saturating_add(FAR)) {
-            self.foresee_far(payload);
-        }
-        if let Some(payload) = payload(commands, at.saturating_add(NEAR)) {
-            self.foresee_near(payload);
-        }
-    }
-
-    #[inline]
-    fn foresee_far(&self, payload: &UserPayload) {
-        self.ledger.prefetch(payload.account);
-        self.margin_prefetch(payload.account);
-        if let Some(order) = named_order(payload) {
-            self.books.prefetch_order(order);
-            self.orders.prefetch(order.slot());
-        } else if let Action::PlaceOrder(order) = &payload.action {
-            self.books.prefetch_side(order.instrument, order.side);
-            self.instruments.prefetch(order.instrument);
+        for (step, ahead) in (0..).zip(AHEAD) {
+            let Some(payload) = payload(commands, at.saturating_add(ahead)) else {
+                continue;
+            };
+            self.foresee_account(payload.account, step);
+            if let Some(order) = named_order(payload) {
+                self.foresee_order(payload.account, order, step);
+            } else if let Action::PlaceOrder(order) = &payload.action {
+                self.foresee_placing(payload.account, order, step);
+            }
         }
     }
 
-    #[inline]
-    fn foresee_near(&self, payload: &UserPayload) {
-        if let Some(account) = self.ledger.account(payload.account) {
-            account.prefetch_within();
-            self.orders.prefetch(account.first_order);
+    #[inline(always)]
+    fn foresee_account(&self, id: AccountId, step: u32) {
+        match step {
+            0 => {
+                self.ledger.prefetch(id);
+                self.margin.prefetch(id);
+            }
+            1 => {
+                if let Some(account) = self.ledger.account(id) {
+                    account.prefetch_session();
+                    self.orders.prefetch(account.first_order);
+                }
+                self.margin.prefetch_sums(id);
+            }
+            _ => {}
         }
-        self.margin_prefetch_sums(payload.account);
-        if let Some(order) = named_order(payload) {
-            self.books.prefetch_queue(order);
-            self.orders.prefetch_neighbours(order.slot());
+    }
+
+    #[inline(always)]
+    fn foresee_order(&self, id: AccountId, order: OrderId, step: u32) {
+        match step {
+            0 => {
+                self.books.prefetch_order(order);
+                self.orders.prefetch(order.slot());
+            }
+            1 => {
+                self.books.prefetch_queue(order);
+                self.orders.prefetch_neighbours(order.slot());
+            }
+            2 => {
+                if let (Some(order), Some(account)) =
+                    (self.books.get(order), self.ledger.account(id))
+                {
+                    account.holdings.prefetch_search(order.book);
+                    self.margin.prefetch_row(order.book, order.side);
+                }
+            }
+            _ => {
+                if let Some(order) = self.books.get(order) {
+                    self.foresee_stake(id, order.book);
+                }
+            }
+        }
+    }
+
+    #[inline(always)]
+    fn foresee_placing(&self, id: AccountId, order: &PlaceOrder, step: u32) {
+        match step {
+            0 => {
+                self.books.prefetch_side(order.instrument, order.side);
+                self.instruments.prefetch(order.instrument);
+            }
+            1 => {
+                if let Some(account) = self.ledger.account(id) {
+                    account.holdings.prefetch_search(order.instrument);
+                }
+                self.margin.prefetch_row(order.instrument, order.side);
+            }
+            2 => {
+                self.foresee_stake(id, order.instrument);
+                let instrument = self.instruments.get(order.instrument);
+                if let (OrderPrice::Limit(price), Some(instrument)) = (order.price, instrument)
+                    && let Ok(ticks) = price.to_ticks(instrument.tick)
+                {
+                    self.books
+                        .prefetch_level(order.instrument, order.side, ticks);
+                }
+            }
+            _ => {}
+        }
+    }
+
+    #[inline(always)]
+    fn foresee_stake(&self, id: AccountId, instrument: InstrumentId) {
+        if let Some(account) = self.ledger.account(id) {
+            account.holdings.prefetch(instrument);
         }
     }
 }

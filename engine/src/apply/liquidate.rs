@@ -127,7 +127,7 @@ impl Engine {
         let Some(entry) = self.ledger.account(account) else {
             return;
         };
-        let moved: Vec<Holding> = entry.holdings.clone();
+        let moved: Vec<Holding> = entry.holdings.iter().copied().collect();
         let cash = entry.cash.get();
         self.move_portfolio(account, INSURANCE_FUND, &moved, cash);
         let paid = Cash::new(margin.equity.get().min(0).saturating_neg());

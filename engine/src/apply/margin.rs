@@ -10,6 +10,7 @@ use super::drags::Drags;
 use super::fills::FeeRow;
 use super::place::Ticket;
 use crate::book::Resting;
+use crate::book::prefetch::fetch;
 use crate::instrument::Instrument;
 use crate::ledger::{self, Account};
 use crate::params::Parameters;
@@ -70,6 +71,26 @@ impl MarginEngine {
 
     pub fn remove(&mut self, instrument: InstrumentId) {
         self.book.remove_instrument(instrument);
+    }
+
+    /// Asks the processor to fetch what is remembered of an account.
+    #[inline]
+    pub fn prefetch(&self, account: AccountId) {
+        self.book.prefetch(account);
+    }
+
+    /// With that fetched: its sums.
+    #[inline]
+    pub fn prefetch_sums(&self, account: AccountId) {
+        self.book.prefetch_sums(account);
+    }
+
+    /// Asks the processor to fetch what an order in an instrument counts.
+    #[inline]
+    pub fn prefetch_row(&self, instrument: InstrumentId, side: Side) {
+        self.book.prefetch_row(instrument, side);
+        let at = usize::try_from(instrument.get()).unwrap_or(usize::MAX);
+        fetch(self.fees.get(at));
     }
 
     fn set_fees(&mut self, instrument: InstrumentId, row: FeeRow) {
@@ -242,18 +263,6 @@ impl Engine {
             after,
         };
         self.margin.book.on_position_change(account, &change);
-    }
-
-    /// Asks the processor to fetch what is remembered of an account.
-    #[inline]
-    pub(super) fn margin_prefetch(&self, account: AccountId) {
-        self.margin.book.prefetch(account);
-    }
-
-    /// With that fetched: its sums.
-    #[inline]
-    pub(super) fn margin_prefetch_sums(&self, account: AccountId) {
-        self.margin.book.prefetch_sums(account);
     }
 
     /// Forgets what is remembered of an account whose holdings changed in another way.

@@ -4,8 +4,9 @@ use alloc::vec::Vec;
 
 use super::Engine;
 use crate::commitment::{
-    MerkleProof, MerkleTree, Sections, leaf_digest, section_digest, state_root,
+    Batches, MerkleProof, MerkleTree, Sections, leaf_digest_with, section_digest, state_root,
 };
+use crate::ledger::AccountPart;
 use crate::params::Parameters;
 use crate::types::{AccountId, Digest, InstrumentId, OrderId};
 
@@ -17,14 +18,19 @@ pub(super) struct Roots {
     sections: Sections,
     slots: Vec<u32>,
     ids: Vec<AccountId>,
+    parts: Vec<(AccountId, AccountPart)>,
+    batches: Batches,
     listed: Vec<InstrumentId>,
 }
 
 /// A part of the state with its path to the state root.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct StatePart {
-    /// The leaf's canonical bytes.
+    /// The leaf's canonical bytes; of an account its head.
     pub leaf: Vec<u8>,
+    /// The parts whose digests follow the head in the leaf's message: of an account its stakes in
+    /// chunks, then its ended client order ids. Others have none.
+    pub parts: Vec<Vec<u8>>,
     /// Its path within its section's tree.
     pub path: MerkleProof,
     /// The sections of the state root.
@@ -45,6 +51,8 @@ impl Roots {
             sections,
             slots: Vec::new(),
             ids: Vec::new(),
+            parts: Vec::new(),
+            batches: Batches::default(),
             listed: Vec::new(),
         }
     }
@@ -81,15 +89,45 @@ impl Engine {
     fn commit_accounts(&mut self) {
         let mut ids = core::mem::take(&mut self.roots.ids);
         self.ledger.drain_touched(&mut ids);
+        self.hash_parts(&ids);
         let ledger = &self.ledger;
         self.roots
             .accounts
             .set_leaves(ids.iter().map(|id| id.get()), |id, out| {
                 if let Some(account) = ledger.account(AccountId::new(id)) {
-                    let _ = borsh::to_writer(out, account);
+                    account.write_head(out);
+                    account
+                        .part_digests()
+                        .for_each(|part| out.extend_from_slice(&part.0));
                 }
             });
         self.roots.ids = ids;
+    }
+
+    /// Hashes the parts of accounts that changed.
+    fn hash_parts(&mut self, ids: &[AccountId]) {
+        let mut parts = core::mem::take(&mut self.roots.parts);
+        parts.clear();
+        for id in ids {
+            if let Some(account) = self.ledger.account_unmarked(*id) {
+                parts.extend(account.take_changed().map(|part| (*id, part)));
+            }
+        }
+        self.roots.batches.hash_parts(
+            &mut self.ledger,
+            &parts,
+            |ledger, (id, part), out| {
+                if let Some(account) = ledger.account(id) {
+                    account.write_part(part, out);
+                }
+            },
+            |ledger, (id, part), digest| {
+                if let Some(account) = ledger.account_unmarked(id) {
+                    account.set_part_digest(part, digest);
+                }
+            },
+        );
+        self.roots.parts = parts;
     }
 
     fn commit_instruments(&mut self) {
@@ -124,8 +162,10 @@ impl Engine {
 
     /// An account with its path to the last state root.
     pub fn prove_account(&self, id: AccountId) -> Option<StatePart> {
-        let leaf = borsh::to_vec(self.ledger.account(id)?).ok()?;
-        self.part(leaf, &self.roots.accounts, id.get())
+        let account = self.ledger.account(id)?;
+        let mut leaf = Vec::new();
+        account.write_head(&mut leaf);
+        self.part((leaf, account.parts()), &self.roots.accounts, id.get())
     }
 
     /// A resting order with its path to the last state root. The leaf is the book's slot followed by
@@ -134,15 +174,21 @@ impl Engine {
         self.books.get(order)?;
         let mut leaf = Vec::new();
         encode_order(&self.books, &self.orders, order.slot(), &mut leaf);
-        self.part(leaf, &self.roots.orders, order.slot())
+        self.part((leaf, Vec::new()), &self.roots.orders, order.slot())
     }
 
-    fn part(&self, leaf: Vec<u8>, tree: &MerkleTree, index: u32) -> Option<StatePart> {
-        if tree.leaf(index) != leaf_digest(&leaf) {
+    fn part(
+        &self,
+        (leaf, parts): (Vec<u8>, Vec<Vec<u8>>),
+        tree: &MerkleTree,
+        index: u32,
+    ) -> Option<StatePart> {
+        if tree.leaf(index) != leaf_digest_with(&leaf, &parts) {
             return None;
         }
         Some(StatePart {
             leaf,
+            parts,
             path: tree.prove(index)?,
             sections: self.roots.sections,
         })

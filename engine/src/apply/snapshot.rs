@@ -19,7 +19,7 @@ use crate::orders::{OrderDetail, OrderTable};
 use crate::types::{Cash, Digest};
 
 /// Version of the image. A reader refuses every other.
-pub const SNAPSHOT_VERSION: u32 = 1;
+pub const SNAPSHOT_VERSION: u32 = 2;
 
 /// An image that cannot be restored.
 #[derive(Debug)]
@@ -226,6 +226,10 @@ fn read_orders<R: Read>(
         let account = ledger.account_mut(resting.owner);
         let account = account
             .ok_or_else(|| Error::new(ErrorKind::InvalidData, "an order without an account"))?;
+        if detail.client_id.get() != 0 {
+            let ids = account.client_ids.get_or_insert_default();
+            ids.insert(detail.client_id, resting.order);
+        }
         orders.link(resting.order, detail, &label, account);
     }
     Ok(orders)

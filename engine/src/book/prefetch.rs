@@ -1,7 +1,8 @@
 //! Hints that fetch what a coming command will touch. They change nothing and may do nothing.
 
 use super::books::Books;
-use crate::types::{InstrumentId, OrderId, Side};
+use super::ladder::key_of;
+use crate::types::{InstrumentId, OrderId, PriceTicks, Side};
 
 /// Asks the processor to fetch the cache line at `place`.
 #[inline]
@@ -30,6 +31,17 @@ impl Books {
         if let Some(slot) = self.slab.get(order.slot()) {
             fetch(self.ladders.level(slot.level));
             fetch(self.slab.get(slot.prev));
+            fetch(self.slab.get(slot.next));
+        }
+    }
+
+    /// A level that an order may enter, with the side of its book fetched.
+    #[inline]
+    pub fn prefetch_level(&self, book: InstrumentId, side: Side, price: PriceTicks) {
+        if let Some(entry) = self.entry(book, side)
+            && let Some(level) = self.ladders.find(entry, key_of(side, price))
+        {
+            fetch(self.ladders.level(level));
         }
     }
 

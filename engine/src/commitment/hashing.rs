@@ -21,6 +21,7 @@ pub(super) const NODE_TAG: u8 = 1;
 pub(super) const TREE_TAG: u8 = 2;
 pub(super) const SECTION_TAG: u8 = 3;
 pub(super) const STATE_TAG: u8 = 4;
+pub(super) const PART_TAG: u8 = 5;
 
 /// The four children of one inner node, where the tree keeps them: two cache lines.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -64,6 +65,21 @@ pub fn leaf_digest(bytes: &[u8]) -> Digest {
     tagged(bytes, LEAF_TAG)
 }
 
+/// Digest of a part of a leaf: `keccak256(bytes ‖ 05)`.
+pub fn part_digest(bytes: &[u8]) -> Digest {
+    tagged(bytes, PART_TAG)
+}
+
+/// Digest of a leaf in parts: `keccak256(head ‖ digest of each part ‖ 00)`. The head says how many
+/// parts there are. Without parts it is [`leaf_digest`].
+pub fn leaf_digest_with<P: AsRef<[u8]>>(head: &[u8], parts: &[P]) -> Digest {
+    let mut message = head.to_vec();
+    for part in parts {
+        message.extend_from_slice(&part_digest(part.as_ref()).0);
+    }
+    leaf_digest(&message)
+}
+
 /// Digest of an inner node: `keccak256(child₀ ‖ child₁ ‖ child₂ ‖ child₃ ‖ 01)`.
 pub fn node_digest(children: &Group) -> Digest {
     let mut sponge = super::keccak::Sponge::new();
@@ -95,10 +111,10 @@ pub(super) fn tagged(bytes: &[u8], tag: u8) -> Digest {
     keccak256(&message)
 }
 
-/// Ends the leaf that starts at `start` of `buffer` with tag and padding, in place, so that its
+/// Ends the message that starts at `start` of `buffer` with tag and padding, in place, so that its
 /// blocks are absorbed from there.
-pub(super) fn finish_leaf(buffer: &mut Vec<u8>, start: usize) {
-    buffer.push(LEAF_TAG);
+pub(super) fn finish_message(buffer: &mut Vec<u8>, start: usize, tag: u8) {
+    buffer.push(tag);
     buffer.push(PAD_FIRST);
     let length = buffer.len().saturating_sub(start);
     let padded = length.next_multiple_of(RATE);

@@ -3,8 +3,8 @@
 use alloc::vec::Vec;
 use core::mem;
 
-use super::hashing::{ARITY, Group, VACANT, finish_leaf, parent_of, place_of, tree_root};
-use super::keccak::RATE;
+use super::batches::Batches;
+use super::hashing::{ARITY, Group, LEAF_TAG, VACANT, parent_of, place_of, tree_root};
 use super::lanes::{Kernel, LANES_MAX, prefetch};
 use super::merkle_proof::{MerkleProof, depth_of};
 use crate::types::Digest;
@@ -18,12 +18,10 @@ use crate::types::Digest;
 /// touched between two roots before.
 #[derive(Clone, Debug)]
 pub struct MerkleTree {
-    kernel: Kernel,
+    batches: Batches,
     count: u64,
     /// Leaves first, the top last: level k holds ⌈count ÷ 4ᵏ⌉ digests.
     levels: Vec<Level>,
-    /// Leaf messages of one batch, padded.
-    messages: Vec<u8>,
 }
 
 /// One level's digests, in the groups of children that are hashed together.
@@ -46,10 +44,9 @@ impl MerkleTree {
     /// An empty tree that hashes with `kernel`.
     pub fn new(kernel: Kernel) -> Self {
         Self {
-            kernel,
+            batches: Batches::new(kernel),
             count: 0,
             levels: Vec::from([Level::default()]),
-            messages: Vec::new(),
         }
     }
 
@@ -70,7 +67,7 @@ impl MerkleTree {
     /// Bytes of memory held.
     pub fn memory_bytes(&self) -> usize {
         let levels = self.levels.iter().map(Level::memory_bytes);
-        levels.fold(self.messages.capacity(), usize::saturating_add)
+        levels.fold(self.batches.memory_bytes(), usize::saturating_add)
     }
 
     /// Writes a leaf's digest. Indices past the count grow the tree.
@@ -96,45 +93,20 @@ impl MerkleTree {
         mut encode: impl FnMut(u32, &mut Vec<u8>),
     ) {
         let mut indices = indices.into_iter().fuse();
-        let mut buffer = mem::take(&mut self.messages);
         loop {
-            buffer.clear();
-            let mut batch = [None; LANES_MAX];
-            for (slot, index) in batch.iter_mut().zip(indices.by_ref()) {
-                let start = buffer.len();
-                encode(index, &mut buffer);
-                finish_leaf(&mut buffer, start);
-                *slot = Some((index, start / RATE, buffer.len() / RATE));
-            }
+            let batch = self.batches.next(&mut indices, LEAF_TAG, &mut encode);
             if batch.iter().all(Option::is_none) {
                 break;
             }
-            self.set_batch(&batch, buffer.as_chunks::<RATE>().0);
-        }
-        self.messages = buffer;
-    }
-
-    /// Hashes one batch of (index, first block, end of blocks) and writes the digests.
-    fn set_batch(
-        &mut self,
-        batch: &[Option<(u32, usize, usize)>; LANES_MAX],
-        blocks: &[[u8; RATE]],
-    ) {
-        let mut messages: [&[[u8; RATE]]; LANES_MAX] = [&[]; LANES_MAX];
-        let filled = batch.iter().flatten();
-        for (message, (_, start, end)) in messages.iter_mut().zip(filled.clone()) {
-            *message = blocks.get(*start..*end).unwrap_or_default();
-        }
-        let used = messages.get(..filled.clone().count()).unwrap_or_default();
-        let digests = self.kernel.messages(used);
-        for ((index, ..), digest) in filled.zip(digests) {
-            self.set(*index, digest);
+            for (index, digest) in batch.into_iter().flatten() {
+                self.set(index, digest);
+            }
         }
     }
 
     /// The root, after re-hashing the paths of every leaf touched since the last call.
     pub fn root(&mut self) -> Digest {
-        let kernel = self.kernel;
+        let kernel = self.batches.kernel;
         for level in 0..self.levels.len() {
             let (lower, upper) = self.levels.split_at_mut(level.saturating_add(1));
             if let (Some(children), Some(parents)) = (lower.last_mut(), upper.first_mut()) {

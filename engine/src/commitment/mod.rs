@@ -7,6 +7,7 @@
 //!
 //! Invariant I2: equal state gives an equal root on every machine, whatever its vector units.
 
+mod batches;
 mod hashing;
 mod keccak;
 mod lanes;
@@ -14,7 +15,10 @@ mod merkle_proof;
 mod merkle_tree;
 mod state_root;
 
-pub use hashing::{ARITY, Group, VACANT, leaf_digest, node_digest, tree_root};
+pub use batches::Batches;
+pub use hashing::{
+    ARITY, Group, VACANT, leaf_digest, leaf_digest_with, node_digest, part_digest, tree_root,
+};
 pub use keccak::keccak256;
 pub use lanes::{Kernel, LANES_MAX};
 pub use merkle_proof::{DEPTH_MAX, MerkleProof, depth_of};

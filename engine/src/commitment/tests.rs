@@ -5,7 +5,7 @@
     clippy::expect_used
 )]
 
-use super::hashing::{LEAF_TAG, finish_leaf};
+use super::hashing::{LEAF_TAG, finish_message};
 use super::keccak::RATE;
 use super::*;
 use crate::types::Digest;
@@ -54,7 +54,7 @@ fn lanes_agree_with_scalar() {
                     let leaf = bytes((offset * 8 + lane) as u64, length);
                     let start = buffer.len();
                     buffer.extend_from_slice(&leaf);
-                    finish_leaf(&mut buffer, start);
+                    finish_message(&mut buffer, start, LEAF_TAG);
                     ranges.push(start / RATE..buffer.len() / RATE);
                     expected.push(leaf_digest(&leaf));
                 }

@@ -4,14 +4,14 @@ use alloc::boxed::Box;
 use alloc::vec::Vec;
 use borsh::{BorshDeserialize, BorshSerialize};
 
-use super::{ClientIds, Holding};
+use super::{ClientIds, Holding, Holdings};
 use crate::auth::NonceWindow;
 use crate::book::prefetch::fetch;
 use crate::command::MarketMakerProtection;
 use crate::limits::{HOLDINGS_PER_ACCOUNT_MAX, RETIRED_KEYS_MAX, SESSIONS_PER_ACCOUNT_MAX};
 use crate::liquidation::LiquidationState;
 use crate::reject::Reject;
-use crate::types::{Address, Cash, InstrumentId, MarginModel, PublicKey, TimeMs};
+use crate::types::{Address, Cash, Digest, InstrumentId, MarginModel, PublicKey, TimeMs};
 
 /// A trade-only key of an account.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, BorshSerialize, BorshDeserialize)]
@@ -62,8 +62,8 @@ pub struct Account {
     /// First 8 bytes of keys that were removed. They never come back: with a fresh nonce window,
     /// everything such a key ever signed could be replayed.
     pub retired_keys: Vec<u64>,
-    /// Positions and open sizes, ascending by instrument.
-    pub holdings: Vec<Holding>,
+    /// Positions and open sizes by instrument.
+    pub holdings: Holdings,
     /// Client order ids.
     pub client_ids: Option<Box<ClientIds>>,
     /// Market-maker protection by underlying.
@@ -85,7 +85,7 @@ impl Account {
             owner_nonces: NonceWindow::new(),
             sessions: Vec::new(),
             retired_keys: Vec::new(),
-            holdings: Vec::new(),
+            holdings: Holdings::new(),
             client_ids: None,
             protection: Vec::new(),
             liquidation: None,
@@ -101,13 +101,12 @@ impl Account {
         fetch(Some(&self.client_ids));
     }
 
-    /// With the account fetched: its keys, and where the search for a holding begins.
+    /// With the account fetched: its first key.
     #[inline]
-    pub(crate) fn prefetch_within(&self) {
-        fetch(self.sessions.first());
-        let len = self.holdings.len();
-        for part in 1..8usize {
-            fetch(self.holdings.get(len.wrapping_mul(part) >> 3));
+    pub(crate) fn prefetch_session(&self) {
+        if let Some(session) = self.sessions.first() {
+            fetch(Some(&session.key));
+            fetch(Some(&session.nonces));
         }
     }
 
@@ -119,42 +118,25 @@ impl Account {
     }
 
     /// The account's stake in an instrument.
+    #[inline]
     pub fn holding(&self, instrument: InstrumentId) -> Option<&Holding> {
-        let at = self
-            .holdings
-            .binary_search_by_key(&instrument, |h| h.instrument)
-            .ok()?;
-        self.holdings.get(at)
+        self.holdings.get(instrument)
     }
 
     /// The account's stake in an instrument, for changing.
+    #[inline]
     pub fn holding_mut(&mut self, instrument: InstrumentId) -> Option<&mut Holding> {
-        let at = self
-            .holdings
-            .binary_search_by_key(&instrument, |h| h.instrument)
-            .ok()?;
-        self.holdings.get_mut(at)
+        self.holdings.get_mut(instrument)
     }
 
     /// The account's stake in an instrument, made if there is none.
     ///
     /// # Errors
     /// [`Reject::TooManyHoldings`] at `HOLDINGS_PER_ACCOUNT_MAX`.
+    #[inline]
     pub fn holding_or_new(&mut self, instrument: InstrumentId) -> Result<&mut Holding, Reject> {
-        let at = match self
-            .holdings
-            .binary_search_by_key(&instrument, |h| h.instrument)
-        {
-            Ok(at) => at,
-            Err(_) if self.holdings.len() >= HOLDINGS_PER_ACCOUNT_MAX => {
-                return Err(Reject::TooManyHoldings);
-            }
-            Err(at) => {
-                self.holdings.insert(at, Holding::new(instrument));
-                at
-            }
-        };
-        self.holdings.get_mut(at).ok_or(Reject::TooManyHoldings)
+        let holding = self.holdings.get_or_new(instrument);
+        holding.ok_or(Reject::TooManyHoldings)
     }
 
     /// Whether the account has, or may get, a stake in the instrument.
@@ -163,13 +145,10 @@ impl Account {
     }
 
     /// Drops the stake in an instrument if nothing is left of it.
+    #[inline]
     pub fn forget_if_empty(&mut self, instrument: InstrumentId) {
-        if let Ok(at) = self
-            .holdings
-            .binary_search_by_key(&instrument, |h| h.instrument)
-            && self.holdings.get(at).is_some_and(Holding::is_empty)
-        {
-            self.holdings.remove(at);
+        if self.holding(instrument).is_some_and(Holding::is_empty) {
+            self.holdings.remove(instrument);
         }
     }
 
@@ -237,19 +216,91 @@ fn fingerprint(key: &PublicKey) -> u64 {
         .map_or(0, |head| u64::from_le_bytes(*head))
 }
 
-/// The canonical bytes of an account's leaf: everything but what follows from the books.
-impl BorshSerialize for Account {
-    fn serialize<W: borsh::io::Write>(&self, writer: &mut W) -> borsh::io::Result<()> {
+/// What an account's leaf commits to.
+///
+/// The leaf's message is a *head* followed by the digests of its *parts*: the chunks of its stakes,
+/// then those of its ended client order ids. The head ends in how many stakes there are and how many
+/// ids ever ended, so that it says what the digests are of.
+impl Account {
+    /// Appends the head.
+    pub(crate) fn write_head(&self, out: &mut Vec<u8>) {
+        let ended = self.client_ids.as_ref().map_or(0, |ids| ids.ended());
+        let stakes = self.holdings.len() as u32;
+        let _ = self.write_own(out);
+        let _ = (stakes, ended).serialize(out);
+    }
+
+    /// Digests of its parts, current after a root.
+    pub(crate) fn part_digests(&self) -> impl Iterator<Item = &Digest> {
+        let ids = self.client_ids.iter().flat_map(|ids| ids.digests());
+        self.holdings.digests().iter().chain(ids)
+    }
+
+    /// Its parts' bytes.
+    pub(crate) fn parts(&self) -> Vec<Vec<u8>> {
+        let stakes = 0..self.holdings.chunks().count();
+        let ids = 0..self.client_ids.as_ref().map_or(0, |ids| ids.chunks());
+        let parts = stakes.map(AccountPart::Holdings);
+        let parts = parts.chain(ids.map(AccountPart::ClientIds));
+        let bytes = |part| {
+            let mut bytes = Vec::new();
+            self.write_part(part, &mut bytes);
+            bytes
+        };
+        parts.map(bytes).collect()
+    }
+
+    /// The parts that changed since the last call, which count as hashed from now on.
+    pub(crate) fn take_changed(&mut self) -> impl Iterator<Item = AccountPart> + use<> {
+        let ids = self.client_ids.as_mut().map(|ids| ids.take_changed());
+        let stakes = self.holdings.take_changed().map(AccountPart::Holdings);
+        stakes.chain(ids.into_iter().flatten().map(AccountPart::ClientIds))
+    }
+
+    /// Appends a part's bytes.
+    pub(crate) fn write_part(&self, part: AccountPart, out: &mut Vec<u8>) {
+        match (part, &self.client_ids) {
+            (AccountPart::Holdings(chunk), _) => self.holdings.write_chunk(chunk, out),
+            (AccountPart::ClientIds(chunk), Some(ids)) => ids.write_chunk(chunk, out),
+            (AccountPart::ClientIds(_), None) => {}
+        }
+    }
+
+    /// Keeps a part's digest.
+    pub(crate) fn set_part_digest(&mut self, part: AccountPart, digest: Digest) {
+        match (part, &mut self.client_ids) {
+            (AccountPart::Holdings(chunk), _) => self.holdings.set_digest(chunk, digest),
+            (AccountPart::ClientIds(chunk), Some(ids)) => ids.set_digest(chunk, digest),
+            (AccountPart::ClientIds(_), None) => {}
+        }
+    }
+
+    /// What is neither a stake nor a client order id, and does not follow from the books.
+    fn write_own<W: borsh::io::Write>(&self, writer: &mut W) -> borsh::io::Result<()> {
         self.owner.serialize(writer)?;
         self.cash.serialize(writer)?;
         self.model.serialize(writer)?;
         self.owner_nonces.serialize(writer)?;
         self.sessions.serialize(writer)?;
         self.retired_keys.serialize(writer)?;
-        self.holdings.serialize(writer)?;
-        self.client_ids.serialize(writer)?;
         self.protection.serialize(writer)?;
         self.liquidation.serialize(writer)
+    }
+}
+
+/// A part of an account's leaf that is hashed alone, by its chunk.
+#[derive(Clone, Copy, Debug)]
+pub(crate) enum AccountPart {
+    Holdings(usize),
+    ClientIds(usize),
+}
+
+/// The whole account as snapshots keep it: everything but what follows from the books.
+impl BorshSerialize for Account {
+    fn serialize<W: borsh::io::Write>(&self, writer: &mut W) -> borsh::io::Result<()> {
+        self.write_own(writer)?;
+        self.holdings.serialize(writer)?;
+        self.client_ids.serialize(writer)
     }
 }
 
@@ -265,10 +316,10 @@ impl BorshDeserialize for Account {
             owner_nonces: BorshDeserialize::deserialize_reader(reader)?,
             sessions: BorshDeserialize::deserialize_reader(reader)?,
             retired_keys: BorshDeserialize::deserialize_reader(reader)?,
-            holdings: BorshDeserialize::deserialize_reader(reader)?,
-            client_ids: BorshDeserialize::deserialize_reader(reader)?,
             protection: BorshDeserialize::deserialize_reader(reader)?,
             liquidation: BorshDeserialize::deserialize_reader(reader)?,
+            holdings: BorshDeserialize::deserialize_reader(reader)?,
+            client_ids: BorshDeserialize::deserialize_reader(reader)?,
         })
     }
 }

@@ -8,13 +8,16 @@
 mod account;
 mod client_ids;
 mod holding;
+mod holdings;
 
 use alloc::collections::BTreeMap;
 use alloc::vec::Vec;
 
+pub(crate) use account::AccountPart;
 pub use account::{Account, ProtectionState, Session};
 pub use client_ids::ClientIds;
 pub use holding::{Holding, NO_SLOT};
+pub use holdings::Holdings;
 
 use crate::limits::ACCOUNTS_MAX;
 use crate::reject::Reject;
@@ -46,6 +49,11 @@ impl Ledger {
             self.touched.push(id);
         }
         Some(account)
+    }
+
+    /// The account for what its leaf does not commit to: the digests of its own parts.
+    pub(crate) fn account_unmarked(&mut self, id: AccountId) -> Option<&mut Account> {
+        self.accounts.get_mut(usize::try_from(id.get()).ok()?)
     }
 
     /// Asks the processor to fetch an account.

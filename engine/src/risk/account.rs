@@ -12,7 +12,7 @@ use super::lanes::{LANES, Pair, Sums, Width};
 use super::market::Holding;
 use super::row::{InstrumentRow, NO_STRIKE};
 use crate::book::prefetch::fetch;
-use crate::types::{AccountId, Side};
+use crate::types::{AccountId, InstrumentId, Side};
 
 /// One underlying's sums: positions and, on top, the worst of the open orders.
 #[derive(Clone, Copy, Debug)]
@@ -332,6 +332,19 @@ impl RiskBook {
         fetch(self.cache.entries.get(self.cache.slot(account)));
     }
 
+    /// Asks the processor to fetch what an order in an instrument counts.
+    #[inline]
+    pub fn prefetch_row(&self, instrument: InstrumentId, side: Side) {
+        let Some(at) = self.row_index(instrument) else {
+            return;
+        };
+        fetch(self.rows.get(at));
+        if let Some(open) = self.open.get(at) {
+            let lanes = &open.side(side).0;
+            lanes.chunks(8).for_each(|line| fetch(line.first()));
+        }
+    }
+
     /// With that fetched: the sums themselves.
     #[inline]
     pub fn prefetch_sums(&self, account: AccountId) {
@@ -340,11 +353,10 @@ impl RiskBook {
         };
         if let Some(part) = sums.parts.first() {
             fetch(Some(part));
-            part.sums
-                .lanes
-                .0
-                .chunks(8)
-                .for_each(|line| fetch(line.first()));
+            let lanes = &part.sums.lanes.0;
+            lanes.chunks(8).for_each(|line| fetch(line.first()));
+            fetch(Some(&part.sums.held.naked));
+            fetch(Some(&part.im));
         }
     }
 

@@ -31,8 +31,6 @@ pub struct IndexFeed {
     pub live: bool,
     /// Forward prices by expiry: the median over validators.
     pub forwards: BTreeMap<TimeMs, Price>,
-    /// An observation arrived since the last tick.
-    pub dirty: bool,
     /// Block time of the last tick.
     pub ticked_at: TimeMs,
 }
@@ -70,7 +68,6 @@ impl IndexFeed {
         if let Some(entry) = self.observations.get_mut(slot) {
             *entry = Some(observation.clone());
         }
-        self.dirty = true;
         Ok(())
     }
 
@@ -89,7 +86,6 @@ impl IndexFeed {
                 prices.push(price);
             }
         }
-        self.dirty = false;
         self.ticked_at = now;
         self.live = prices.len() >= quorum.max(1);
         if !self.live {

@@ -35,6 +35,36 @@ fn a_snapshot_restores_the_same_future() {
     assert_eq!(venue.engine.state_root(), twin.engine.state_root());
 }
 
+/// Client order ids of live orders come back with the orders, those of ended ones with the account.
+#[test]
+fn client_order_ids_are_remembered_across_a_restore() {
+    let mut venue = Venue::new(&[1_000_000]);
+    let call = venue.call();
+    let with_id = |id: u64| {
+        let mut order = limit(call, Side::Buy, 1, 1_000);
+        order.client_id = ClientOrderId::new(id);
+        place(order)
+    };
+    venue.run(1, with_id(7)).unwrap();
+    venue
+        .run(1, Action::CancelAll(CancelScope::Account))
+        .unwrap();
+    venue.run(1, with_id(8)).unwrap();
+    let mut bytes = Vec::new();
+    venue.engine.write_snapshot(&mut bytes).unwrap();
+    let mut restored = venue_like(&venue, &bytes);
+    for id in [7, 8] {
+        let events = restored.run(1, with_id(id)).unwrap();
+        assert!(matches!(events[..], [Event::OrderRepeated { .. }]), "{id}");
+    }
+    let account = restored.engine.prove_account(AccountId::new(1)).unwrap();
+    assert_eq!(
+        account.parts.len(),
+        2,
+        "one chunk of stakes, one of ended ids"
+    );
+}
+
 fn venue_like(other: &Venue, bytes: &[u8]) -> Venue {
     Venue {
         engine: Engine::read_snapshot(&mut &bytes[..]).unwrap(),
@@ -72,6 +102,7 @@ fn accounts_and_orders_are_provable() {
     let Event::OrderPlaced(order) = &placed[0] else {
         panic!()
     };
-    assert!(venue.engine.prove_account(AccountId::new(1)).is_some());
+    let account = venue.engine.prove_account(AccountId::new(1)).unwrap();
+    assert_eq!(account.parts.len(), 1, "one chunk of stakes");
     assert!(venue.engine.prove_order(order.order).is_some());
 }
