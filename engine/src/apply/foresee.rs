@@ -8,7 +8,7 @@
 use super::Engine;
 use crate::block::CheckedCommand;
 use crate::command::{Action, Command, OrderPrice, OrderRef, PlaceOrder, UserPayload};
-use crate::types::{AccountId, InstrumentId, OrderId};
+use crate::types::{AccountId, InstrumentId, OrderId, Price, Side};
 
 /// How many commands ahead each step looks: accounts, orders and books; then what they name; then
 /// stakes and rows of margin; then the stakes of orders, one link further away.
@@ -25,7 +25,7 @@ impl Engine {
             };
             self.foresee_account(payload.account, step);
             if let Some(order) = named_order(payload) {
-                self.foresee_order(payload.account, order, step);
+                self.foresee_order(payload, order, step);
             } else if let Action::PlaceOrder(order) = &payload.action {
                 self.foresee_placing(payload.account, order, step);
             }
@@ -51,7 +51,8 @@ impl Engine {
     }
 
     #[inline(always)]
-    fn foresee_order(&self, id: AccountId, order: OrderId, step: u32) {
+    fn foresee_order(&self, payload: &UserPayload, order: OrderId, step: u32) {
+        let id = payload.account;
         match step {
             0 => {
                 self.books.prefetch_order(order);
@@ -72,6 +73,9 @@ impl Engine {
             _ => {
                 if let Some(order) = self.books.get(order) {
                     self.foresee_stake(id, order.book);
+                    if let Action::AmendOrder(amend) = &payload.action {
+                        self.foresee_level(order.book, order.side, amend.price);
+                    }
                 }
             }
         }
@@ -92,15 +96,20 @@ impl Engine {
             }
             2 => {
                 self.foresee_stake(id, order.instrument);
-                let instrument = self.instruments.get(order.instrument);
-                if let (OrderPrice::Limit(price), Some(instrument)) = (order.price, instrument)
-                    && let Ok(ticks) = price.to_ticks(instrument.tick)
-                {
-                    self.books
-                        .prefetch_level(order.instrument, order.side, ticks);
+                if let OrderPrice::Limit(price) = order.price {
+                    self.foresee_level(order.instrument, order.side, price);
                 }
             }
             _ => {}
+        }
+    }
+
+    #[inline(always)]
+    fn foresee_level(&self, book: InstrumentId, side: Side, price: Price) {
+        if let Some(instrument) = self.instruments.get(book)
+            && let Ok(ticks) = price.to_ticks(instrument.tick)
+        {
+            self.books.prefetch_level(book, side, ticks);
         }
     }
 

@@ -9,8 +9,9 @@ use crate::types::Nonce;
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, BorshSerialize, BorshDeserialize)]
 pub struct NonceWindow {
     highest: u64,
-    /// Bit `i` says that `highest - i` was used.
-    used: u128,
+    /// Bit `i` says that `highest - i` was used; the low half first. Halves, so that a session fits
+    /// a cache line.
+    used: [u64; 2],
 }
 
 const _: () = assert!(NONCE_WINDOW == 128, "the window is the width of `used`");
@@ -20,7 +21,7 @@ impl NonceWindow {
     pub const fn new() -> Self {
         Self {
             highest: 0,
-            used: 0,
+            used: [0; 2],
         }
     }
 
@@ -44,13 +45,13 @@ impl NonceWindow {
         match nonce.checked_sub(self.highest) {
             Some(advance) if advance > 0 => {
                 let shift = u32::try_from(advance).unwrap_or(u32::MAX);
-                self.used = self.used.checked_shl(shift).unwrap_or(0) | 1;
+                self.set_used(self.used().checked_shl(shift).unwrap_or(0) | 1);
                 self.highest = nonce;
             }
             _ => {
                 let age = self.highest.saturating_sub(nonce);
                 let shift = u32::try_from(age).unwrap_or(u32::MAX);
-                self.used |= 1u128.checked_shl(shift).unwrap_or(0);
+                self.set_used(self.used() | 1u128.checked_shl(shift).unwrap_or(0));
             }
         }
         true
@@ -58,7 +59,16 @@ impl NonceWindow {
 
     fn bit(&self, age: u64) -> bool {
         let shift = u32::try_from(age).unwrap_or(u32::MAX);
-        self.used.checked_shr(shift).unwrap_or(0) & 1 == 1
+        self.used().checked_shr(shift).unwrap_or(0) & 1 == 1
+    }
+
+    const fn used(&self) -> u128 {
+        let [low, high] = self.used;
+        (high as u128) << 64 | low as u128
+    }
+
+    const fn set_used(&mut self, used: u128) {
+        self.used = [used as u64, (used >> 64) as u64];
     }
 }
 

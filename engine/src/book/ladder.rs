@@ -1,6 +1,7 @@
 //! Price levels: pages of consecutive keys, and what each side of a book knows of its own.
 
 use super::directory::{Directory, Root};
+use super::prefetch::fetch;
 use super::slab::{LEVEL_RETIRED, NONE};
 use crate::types::{InstrumentId, PriceTicks, Side};
 use alloc::vec::Vec;
@@ -221,6 +222,13 @@ impl Ladders {
     #[inline]
     pub(super) fn level_mut(&mut self, level: u32) -> Option<&mut Level> {
         self.levels.get_mut(level as usize)
+    }
+
+    /// Asks the processor to fetch a level and its page.
+    #[inline]
+    pub(super) fn prefetch_level(&self, level: u32) {
+        fetch(self.level(level));
+        fetch(self.pages.get(page_of(level) as usize));
     }
 
     /// The book, side and price of a level that has orders.

@@ -29,7 +29,7 @@ impl Books {
     #[inline]
     pub fn prefetch_queue(&self, order: OrderId) {
         if let Some(slot) = self.slab.get(order.slot()) {
-            fetch(self.ladders.level(slot.level));
+            self.ladders.prefetch_level(slot.level);
             fetch(self.slab.get(slot.prev));
             fetch(self.slab.get(slot.next));
         }
@@ -41,7 +41,7 @@ impl Books {
         if let Some(entry) = self.entry(book, side)
             && let Some(level) = self.ladders.find(entry, key_of(side, price))
         {
-            fetch(self.ladders.level(level));
+            self.ladders.prefetch_level(level);
         }
     }
 

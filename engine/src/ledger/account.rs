@@ -15,6 +15,7 @@ use crate::types::{Address, Cash, Digest, InstrumentId, MarginModel, PublicKey, 
 
 /// A trade-only key of an account.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, BorshSerialize, BorshDeserialize)]
+#[repr(align(64))]
 pub struct Session {
     /// ed25519 verification key.
     pub key: PublicKey,
@@ -42,35 +43,44 @@ pub struct ProtectionState {
 }
 
 /// An owner's account.
+///
+/// The first cache line has what every command reads, the second leads to the stakes.
 #[derive(Clone, Debug)]
+#[repr(C, align(64))]
 pub struct Account {
-    /// Whose it is.
-    pub owner: Address,
     /// Cash balance; may be negative while options carry the account.
     pub cash: Cash,
-    /// Margin rules.
-    pub model: MarginModel,
-    pub(crate) touched: bool,
+    /// Registered session keys.
+    pub sessions: Vec<Session>,
     /// Open orders and quotes. Derived from the books, like the next field.
     pub open_orders: u32,
     /// First of its open orders, by slot (`NO_SLOT` for none).
     pub first_order: u32,
+    /// Set while the account is in liquidation.
+    pub liquidation: Option<Box<LiquidationState>>,
+    /// Client order ids.
+    pub client_ids: Option<Box<ClientIds>>,
+    /// Margin rules.
+    pub model: MarginModel,
+    pub(crate) touched: bool,
+    /// Positions and open sizes by instrument.
+    pub holdings: Holdings,
     /// Nonces the owner key has used.
     pub owner_nonces: NonceWindow,
-    /// Registered session keys.
-    pub sessions: Vec<Session>,
+    /// Whose it is.
+    pub owner: Address,
     /// First 8 bytes of keys that were removed. They never come back: with a fresh nonce window,
     /// everything such a key ever signed could be replayed.
     pub retired_keys: Vec<u64>,
-    /// Positions and open sizes by instrument.
-    pub holdings: Holdings,
-    /// Client order ids.
-    pub client_ids: Option<Box<ClientIds>>,
     /// Market-maker protection by underlying.
     pub protection: Vec<ProtectionState>,
-    /// Set while the account is in liquidation.
-    pub liquidation: Option<Box<LiquidationState>>,
 }
+
+const _: () = assert!(
+    size_of::<Account>() == 256
+        && core::mem::offset_of!(Account, holdings) == 64
+        && size_of::<Session>() == 64
+);
 
 impl Account {
     /// An account with nothing in it.
@@ -96,18 +106,13 @@ impl Account {
     #[inline]
     pub(crate) fn prefetch(&self) {
         fetch(Some(&self.cash));
-        fetch(Some(&self.owner_nonces));
         fetch(Some(&self.holdings));
-        fetch(Some(&self.client_ids));
     }
 
     /// With the account fetched: its first key.
     #[inline]
     pub(crate) fn prefetch_session(&self) {
-        if let Some(session) = self.sessions.first() {
-            fetch(Some(&session.key));
-            fetch(Some(&session.nonces));
-        }
+        fetch(self.sessions.first());
     }
 
     /// The first of its holdings, as far as the processor can fetch at once.

@@ -36,14 +36,15 @@ const ENTRIES_MIN: usize = 8;
 
 /// An account's stakes.
 #[derive(Clone, Debug, Default)]
+#[repr(C)]
 pub struct Holdings {
     all: Vec<Holding>,
     /// Instrument and place, at most half full; a power of two long, or empty.
     table: Vec<u32>,
+    /// Bit `i`: one of the chunks whose number ends in `i` (six bits) changed since the last root.
+    changed: u64,
     /// Digests of the chunks, as of the last root.
     digests: Vec<Digest>,
-    /// Bit `i`: one of the chunks whose number ends in `i` (six bits) changed since.
-    changed: u64,
 }
 
 impl Holdings {
@@ -52,8 +53,8 @@ impl Holdings {
         Self {
             all: Vec::new(),
             table: Vec::new(),
-            digests: Vec::new(),
             changed: 0,
+            digests: Vec::new(),
         }
     }
 
