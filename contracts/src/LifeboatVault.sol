@@ -102,6 +102,7 @@ contract LifeboatVault is VaultLive {
         _settle(fields.index, recipient, value > 0 ? uint256(value) : 0, path.count);
     }
 
+    // slither-disable-start reentrancy-no-eth,reentrancy-benign,unused-return
     /// @inheritdoc ILifeboatVault
     function closeClaims() external nonReentrant {
         _requireStage(Stage.Claims);
@@ -118,6 +119,7 @@ contract LifeboatVault is VaultLive {
         head.stage = Stage.Shared;
         emit ClaimsClosed(claimed, shared);
     }
+    // slither-disable-end reentrancy-no-eth,reentrancy-benign,unused-return
 
     /// @inheritdoc ILifeboatVault
     function payClaim(uint32 index) external nonReentrant {

@@ -68,7 +68,7 @@ fn ladders(venue: &Venue, account: usize) -> [UnderlyingLadder; 2] {
     })
 }
 
-fn part(venue: &Venue, range: std::ops::Range<usize>) -> (Vec<Digest>, SafeRange) {
+fn part(venue: &Venue, range: core::ops::Range<usize>) -> (Vec<Digest>, SafeRange) {
     let mut digests = Vec::with_capacity(range.len());
     let mut safe = SafeRange::default();
     let encode = |slot: u32, out: &mut Vec<u8>| {

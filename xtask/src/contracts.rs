@@ -10,6 +10,8 @@ use crate::steps::{Steps, Worth, answers, must};
 
 /// Symbolic tests give up on one query after so many milliseconds.
 const SOLVER_TIMEOUT_MS: &str = "120000";
+/// Symbolic tests unroll loops so often; the longest of theirs has six rounds.
+const LOOP_BOUND: &str = "8";
 
 fn folder() -> PathBuf {
     crate::tasks::root().join("contracts")
@@ -115,6 +117,8 @@ fn analyse() -> Result<()> {
         &[
             "--contract",
             "SymbolicTest",
+            "--loop",
+            LOOP_BOUND,
             "--solver-timeout-assertion",
             SOLVER_TIMEOUT_MS,
         ],

@@ -32,6 +32,7 @@ library ExitLadder {
     /// @dev Set in every point, so that one which was never set is known.
     uint128 private constant IS_SET = 1 << 127;
 
+    // slither-disable-start divide-before-multiply
     /// @notice Where a price lies on the levels of an underlying: a set bit, `cell << 64 | weight`.
     function point(uint256 step, uint256 price) internal pure returns (uint128) {
         uint256 end = step * STEPS_MAX;
@@ -41,6 +42,7 @@ library ExitLadder {
         uint256 weight = ((price - cell * step) << WEIGHT_BITS) / step;
         return IS_SET | uint128(cell << 64 | weight);
     }
+    // slither-disable-end divide-before-multiply
 
     /// @notice Reads the fixed fields of a leaf that is for this chain.
     function read(bytes calldata leaf) internal view returns (Leaf memory fields) {

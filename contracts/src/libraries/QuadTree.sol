@@ -26,12 +26,14 @@ library QuadTree {
         return keccak256(abi.encodePacked(top, path.count, hex"02")) == root;
     }
 
+    // slither-disable-start divide-before-multiply
     /// @dev The depth d is the least with count <= 4^d.
     function _fits(uint256 count, uint256 length) private pure returns (bool) {
         uint256 depth = length / 3;
         if (length % 3 != 0 || depth > DEPTH_MAX) return false;
         return count <= 1 << (2 * depth) && (depth == 0 || count > 1 << (2 * (depth - 1)));
     }
+    // slither-disable-end divide-before-multiply
 
     function _climb(bytes32 digest, uint256 index, bytes32[] calldata siblings)
         private

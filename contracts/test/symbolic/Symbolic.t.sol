@@ -4,7 +4,6 @@ pragma solidity 0.8.37;
 import {BitMaps} from "@openzeppelin/contracts/utils/structs/BitMaps.sol";
 
 import {ExitLadder} from "../../src/libraries/ExitLadder.sol";
-import {OutflowLimiter} from "../../src/libraries/OutflowLimiter.sol";
 
 /// @notice For every input at once, by halmos: the ladder's arithmetic and the books of claims.
 contract SymbolicTest {
@@ -68,14 +67,5 @@ contract SymbolicTest {
         withdrawals.set(uint256(number) * 2);
         assert(!withdrawals.get(uint256(other) * 2 + 1));
         assert(withdrawals.get(uint256(other) * 2) == (number == other));
-    }
-
-    /// @notice The limiter's queue never gets shorter by an amount, nor pays before the clock allows it.
-    function check_theQueueOnlyGrows(uint64 busyUntil, uint64 amount) public view {
-        uint256 capacity = 1_000e6;
-        if (amount > 10 * capacity) return;
-        (uint256 busy, uint256 payableFrom) = OutflowLimiter.add(busyUntil, capacity, amount);
-        assert(busy >= busyUntil);
-        assert(payableFrom * 1e9 + 3600e9 >= busy);
     }
 }
