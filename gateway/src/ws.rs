@@ -31,6 +31,8 @@ use crate::rpc;
 use crate::server::{Socket, coded, stopped, too_long};
 
 type Stream = WebSocketStream<TokioIo<Upgraded>>;
+/// Bytes read at once.
+const READ_BYTES: usize = 4 << 10;
 /// How long a closing frame may take to be written.
 const CLOSE_WAIT: Duration = Duration::from_secs(5);
 
@@ -70,6 +72,8 @@ async fn serve(socket: Arc<Socket>, upgraded: Upgraded) {
     let mut limits = WebSocketConfig::default();
     limits.max_message_size = Some(most);
     limits.max_frame_size = Some(most);
+    // Allocated at once for every line, and grown where a message needs it.
+    limits.read_buffer_size = READ_BYTES;
     let io = TokioIo::new(upgraded);
     let stream = WebSocketStream::from_raw_socket(io, Role::Server, Some(limits)).await;
     let (sink, stream) = stream.split();
