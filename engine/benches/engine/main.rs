@@ -1,7 +1,7 @@
 //! The whole engine's speed and memory, without signatures except where they are what is measured.
 //!
 //! `cargo bench -p lifeboat-engine --features unchecked --bench engine -- PART…` where a part is
-//! `quotes`, `marks`, `memory`, `signatures`, or the path of an order stream (one quick run with `--quick`; made by the matching
+//! `quotes`, `marks`, `memory`, `recovery`, `signatures`, or the path of an order stream (one quick run with `--quick`; made by the matching
 //! workload's generator; see the bench `matching`). Times are this thread's CPU time unless said;
 //! pin the process to one core.
 #![allow(
@@ -17,6 +17,7 @@ mod clock;
 mod marks;
 mod memory;
 mod quotes;
+mod recovery;
 mod signatures;
 mod stream;
 mod venue;
@@ -41,6 +42,7 @@ fn main() {
             "quotes" => quotes::report(),
             "marks" => marks::report(),
             "memory" => memory::report(),
+            "recovery" => recovery::report(quick),
             "signatures" => signatures::report(),
             path => done = stream::report(path, quick),
         }

@@ -1,10 +1,12 @@
 //! Standard margin: short options pay by formula, bounded by their expiry's largest loss.
 //!
 //! Per expiry two requirements stand beside each other, isolated (a sum over shorts) and bounded (the
-//! largest loss over all settlement prices); the kinder one counts. Each is concave and positively
-//! homogeneous in the positions, so each is bounded for open orders by adding what single orders
-//! require; and since the larger of two lower bounds is a lower bound of the larger, the kinder of
-//! the two sums still is one.
+//! largest loss at any of the strikes held, and a share of the forward beyond the highest for calls
+//! that nothing pairs); the kinder one counts. Over a fixed set of strikes each is concave and
+//! positively homogeneous in the positions, so each is bounded for open orders by adding what single
+//! orders require over those strikes; and since the larger of two lower bounds is a lower bound of
+//! the larger, the kinder of the two sums still is one. A set with more strikes only ever asks for
+//! more, so the strikes of positions and open orders together bound what any fills leave.
 
 use alloc::vec::Vec;
 
@@ -253,6 +255,7 @@ impl RiskBook {
             .and_then(|leg| self.groups.get(usize::from(leg.group)));
         let forward = group.map_or(0, |group: &Group| group.forward.get());
         let forward = share(forward, Ratio::new(margin(unpaired)));
+        let highest = legs.last().map_or(0, |leg| leg.strike);
         let mut sweep = Sweep::default();
         let mut total = Requirement::default();
         let rows = legs
@@ -268,10 +271,11 @@ impl RiskBook {
                 .saturating_sub(times(required, short_lots(leg.position)));
             sweep.start(leg, row, kind);
             // An order pays or takes its price, which is the mark but for its drag.
-            let alone = match kind {
-                OptionKind::Call => per_lot(Price::new(forward), row.terms.lot),
-                OptionKind::Put => per_lot(Price::new(leg.strike), row.terms.lot),
+            let largest_loss = match kind {
+                OptionKind::Call => highest.saturating_sub(leg.strike).saturating_add(forward),
+                OptionKind::Put => leg.strike,
             };
+            let alone = per_lot(Price::new(largest_loss), row.terms.lot);
             total.premium = total.premium.saturating_add(times(row.mark, leg.open_buy));
             let over = |required: i64| {
                 let beyond = required.saturating_sub(row.mark).max(0);
@@ -318,8 +322,9 @@ impl RiskBook {
         holdings: impl Iterator<Item = Holding>,
         cash: Cash,
     ) -> Margin {
-        let positions =
-            holdings.map(|holding| Holding::position(holding.instrument, holding.position));
+        // An open order's strike is none that is held.
+        let held = holdings.filter(|holding| holding.position != 0);
+        let positions = held.map(|holding| Holding::position(holding.instrument, holding.position));
         let sums = self.sum_standard(legs, positions);
         Margin {
             im: in_cash(sums.margin.im, cash),
@@ -389,8 +394,8 @@ impl RiskBook {
     }
 
     /// How initial margin changes at worst, in sub-units, when any part of the order fills at the
-    /// mark. Each requirement, without credit and with what was paid, is concave between no fill and
-    /// a whole one, so it is least at an end.
+    /// mark. Each requirement over the strikes held then, without credit and with what was paid, is
+    /// concave between next to no fill and a whole one, so it is least at an end.
     fn standard_change<I>(
         &self,
         legs: &mut Vec<Leg>,
@@ -410,10 +415,12 @@ impl RiskBook {
             (requirement, linear.saturating_sub(self.surcharge(legs)))
         };
         let (none, apart_before) = group(&mut holdings.clone());
+        let untouched = Holding::position(order.instrument, 0);
+        let (hardly, _) = group(&mut holdings.clone().chain(core::iter::once(untouched)));
         let (whole, apart_after) = group(&mut holdings.chain(core::iter::once(filled)));
         let is_option = matches!(row.terms.kind, InstrumentKind::Option { .. });
         let paid = if is_option { paid } else { 0 };
-        let ends = none.paying(0).lower(whole.paying(paid));
+        let ends = hardly.paying(0).lower(whole.paying(paid));
         let lowest = ends.isolated.max(ends.bounded);
         let apart = apart_after.saturating_sub(apart_before);
         lowest
