@@ -63,3 +63,10 @@ fn two_of_four_halted_acknowledge_nothing_and_fork_nothing() {
     check(&report, 1);
     assert!(report.invariants["quorum"] > 0);
 }
+
+#[test]
+fn drill_05_four_lost_disks_are_rebuilt_from_what_was_published() {
+    let report = carry_out(Drill::EveryDiskLost, 2);
+    check(&report, 2);
+    assert_eq!(report.invariants["published"], 2);
+}

@@ -13,9 +13,9 @@ use super::scene::{DrillError, DrillSettings, Scene, Tell};
 const RETURN: Duration = Duration::from_secs(90);
 const AFTER: Duration = Duration::from_secs(1);
 const RUN_SECONDS: u32 = 60;
-/// A batch is cut each second; with the time to write it, an acknowledged command is published within
-/// this.
-const PUBLISHED_WITHIN: Duration = Duration::from_millis(2_000);
+/// A batch is cut each second. What was acknowledged so long before the loss is published, on any
+/// machine that runs a venue at all; how long it really takes is a figure of the report.
+const PUBLISHED_WITHIN: Duration = Duration::from_secs(10);
 
 fn millis(duration: Duration) -> f64 {
     duration.as_secs_f64() * 1e3
