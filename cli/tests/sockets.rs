@@ -102,7 +102,7 @@ impl Trader {
 /// head, the others a whole upgrade and half a frame.
 fn beginning(n: usize) -> &'static [u8] {
     match n {
-        0..SILENT if n % 2 == 0 => b"",
+        0..SILENT if n.is_multiple_of(2) => b"",
         0..SILENT => b"POST /api/v2 HTTP/1.1\r\nhost: x\r\nconten",
         _ => {
             b"GET /ws/api/v2 HTTP/1.1\r\nhost: x\r\nconnection: upgrade\r\nupgrade: websocket\r\n\

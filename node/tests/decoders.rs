@@ -138,11 +138,11 @@ fn wrong_snapshots_get_an_answer() {
     assert!(snapshot::check(&bytes));
     // Every byte, once: each attempt builds a state and its root.
     for at in 0..bytes.len() {
-        let (was, bomb) = (bytes[at], if at % 2 == 0 { 0xFF } else { 0x80 });
+        let (was, bomb) = (bytes[at], if at.is_multiple_of(2) { 0xFF } else { 0x80 });
         bytes[at] ^= bomb;
         assert!(!snapshot::check(&bytes), "a changed byte at {at}");
         bytes[at] = was;
-        if at % 16 == 0 {
+        if at.is_multiple_of(16) {
             assert!(!snapshot::check(&bytes[..at]), "cut at {at}");
         }
     }
