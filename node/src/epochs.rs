@@ -20,6 +20,10 @@ use crate::keys::{from_hex, to_hex};
 /// The file beside `node.toml`.
 pub const FILE: &str = "epochs.toml";
 
+/// The last height of the running epoch: one below the largest number, so that an epoch's length is a
+/// number, too.
+const LAST_HEIGHT: u64 = u64::MAX - 1;
+
 const HEAD: &str =
     "# Written by `lifeboat recover`. Every validator of the venue needs the same list.\n";
 
@@ -161,7 +165,7 @@ impl Epochs {
         self.first_of(epoch)?;
         let next = self.anchors.get(epoch);
         Some(BlockHeight::new(
-            next.map_or(u64::MAX, |next| next.height.get()),
+            next.map_or(LAST_HEIGHT, |next| next.height.get()),
         ))
     }
 }
@@ -211,7 +215,7 @@ mod tests {
                 .containing(BlockHeight::new(height))
                 .map(|info| info.epoch().get())
         };
-        let found = [0, 10, 11, 25, 26, u64::MAX].map(epoch_of);
+        let found = [0, 10, 11, 25, 26, LAST_HEIGHT].map(epoch_of);
         assert_eq!(found, [0, 0, 1, 1, 2, 2].map(Some));
         assert_eq!(epochs.last(Epoch::new(1)), Some(BlockHeight::new(25)));
         assert_eq!(epochs.first(Epoch::new(2)), Some(BlockHeight::new(26)));

@@ -8,15 +8,17 @@ use std::sync::Arc;
 use std::sync::atomic::Ordering;
 use std::time::Duration;
 
+use bytes::Bytes;
 use commonware_actor::Feedback;
-use commonware_codec::Encode as _;
+use commonware_codec::{DecodeExt as _, Encode as _};
 use commonware_consensus::marshal::Update;
 use commonware_consensus::types::Height as BlockHeight;
 use commonware_consensus::{Heightable as _, Reporter};
 use commonware_cryptography::Digestible as _;
 use commonware_cryptography::ed25519::PublicKey as PeerKey;
 use commonware_p2p::{Blocker, Provider, Receiver, Sender};
-use commonware_runtime::Handle;
+use commonware_runtime::{Clock, Handle};
+use commonware_utils::vec::NonEmptyVec;
 use tokio::sync::{mpsc, oneshot, watch};
 
 use crate::block::Block;
@@ -157,6 +159,11 @@ where
         )
         .await;
         let (replayed, ready) = oneshot::channel();
+        context.child("pursuer").spawn({
+            let (marshal, shared) = (marshal.clone(), shared.clone());
+            let every = Duration::from_millis(tuning.gossip.tip_ms);
+            move |clock| pursue(clock, marshal, shared, every)
+        });
         if let Some(shadow) = shadow {
             let context = context.child("shadow").dedicated();
             context.spawn(move |_| shadow.run());
@@ -294,6 +301,27 @@ impl Reporter for Inbox {
             Ok(()) => Feedback::Ok,
             Err(_) => Feedback::Closed,
         }
+    }
+}
+
+/// Asks peers that are further for the certificate of their last block, while this node stands still.
+///
+/// A certificate that a crash or a partition swallowed comes with the next block's. When this node's
+/// vote is needed for a next block, and that block's header speaks of a height that this node has not
+/// executed, none comes: this node waits for the certificate, the others for its vote.
+async fn pursue(clock: impl Clock, marshal: Marshal, shared: Arc<Shared>, every: Duration) {
+    let mut before = shared.frontier().height;
+    loop {
+        clock.sleep(every).await;
+        let now = shared.frontier().height;
+        if now == before {
+            for (peer, tip) in shared.peers_past(now) {
+                if let Ok(peer) = PeerKey::decode(Bytes::copy_from_slice(&peer)) {
+                    marshal.hint_finalized(BlockHeight::new(tip.get()), NonEmptyVec::new(peer));
+                }
+            }
+        }
+        before = now;
     }
 }
 

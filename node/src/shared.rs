@@ -383,6 +383,13 @@ impl Shared {
         lock(&self.peers).insert(peer, tip);
     }
 
+    /// Peers that said they are past `height`, and how far they are.
+    pub fn peers_past(&self, height: Height) -> Vec<([u8; 32], Height)> {
+        let peers = lock(&self.peers);
+        let past = peers.iter().filter(|(_, tip)| tip.height > height);
+        past.map(|(peer, tip)| (*peer, tip.height)).collect()
+    }
+
     /// Peers heard since `since`.
     pub fn peers_since(&self, since: TimeMs) -> usize {
         let peers = lock(&self.peers);

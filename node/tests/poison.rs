@@ -156,6 +156,21 @@ impl Stage {
         panic!("not {mode:?}: {:?}", self.modes());
     }
 
+    /// Waits, without a new observation, until the status of so many validators says that matching
+    /// has stopped.
+    async fn until_clearing(&mut self, validators: usize) {
+        let said = [Mode::ClearingOnly, Mode::Verify];
+        for _ in 0..ROUNDS_MAX {
+            let modes = self.modes();
+            assert_eq!(modes.len(), validators);
+            if modes.iter().all(|mode| said.contains(mode)) {
+                return;
+            }
+            self.cluster.sleep(10).await;
+        }
+        panic!("matching goes on: {:?}", self.modes());
+    }
+
     fn modes(&self) -> Vec<Mode> {
         let nodes = (0..self.cluster.len()).filter_map(|index| self.cluster.node(index));
         let now = self.cluster.now();
@@ -242,10 +257,7 @@ fn a_poisoned_order_is_set_aside_by_its_number_and_the_venue_comes_back() {
 
         let poisoned = stage.send(1, 2, order(call, Side::Buy, b"poison")).await;
         assert_eq!(poisoned.verdict, Verdict::Quarantined);
-        let said = [Mode::ClearingOnly, Mode::Verify];
-        let modes = stage.modes();
-        assert_eq!(modes.len(), 3);
-        assert!(modes.iter().all(|mode| said.contains(mode)), "{modes:?}");
+        stage.until_clearing(3).await;
         // Nothing matches, and what is no trade goes on.
         let refused = stage.send(0, 1, order(call, Side::Sell, b"")).await;
         assert_eq!(refused.verdict, Verdict::Rejected(Reject::ModeForbids));
