@@ -190,6 +190,7 @@ fn ten_thousand_sockets_shut_nobody_out() {
     // With others in their place and the trader, there is one more than the limit.
     let full = count == CROWD || room / 2 <= count;
     until("one too many is told so", || {
+        trader.trade();
         closed(&mut crowd);
         let gone = crowd.iter_mut().filter(|(_, _, gone)| *gone);
         gone.for_each(|socket| *socket = open(venue.gateway, beginning(SILENT)));
