@@ -102,7 +102,7 @@ impl Default for Pacing {
         Self {
             busy_ms: 50,
             crowded_ms: 100,
-            crowd: 320,
+            crowd: 480,
             idle_ms: 100,
             ahead_ms_max: 500,
             clock: VenueClock::default(),
