@@ -135,10 +135,6 @@ impl BlockSource for LoggedBlocks {
     async fn certified_root(&self) -> Option<AgreedRoot> {
         let node = self.node.borrow().clone()?;
         let record = node.recent(node.frontier_height())?;
-        let header = record.block.header();
-        (!record.certificate.is_empty()).then_some(AgreedRoot {
-            height: header.executed,
-            root: header.state_root,
-        })
+        (!record.certificate.is_empty()).then(|| record.block.header().agreed())
     }
 }

@@ -82,11 +82,7 @@ impl NodeVenue {
             };
             match block {
                 Ok(block) => {
-                    let header = &block.header;
-                    *self.agreed() = Some(AgreedRoot {
-                        height: header.executed,
-                        root: header.state_root,
-                    });
+                    *self.agreed() = Some(block.header.agreed());
                     self.last_block_ms.store(wall_ms(), Ordering::Relaxed);
                     // Nobody listening is no error.
                     let _ = self.blocks.send(Arc::new(translate(&block)));

@@ -10,7 +10,7 @@ use std::sync::Arc;
 
 use lifeboat_engine::auth::check_batch;
 use lifeboat_engine::types::{AccountId, Digest, Height};
-use lifeboat_engine::{AgreedRoot, Block, Engine, Event, Genesis, GenesisError};
+use lifeboat_engine::{Block, Engine, Event, Genesis, GenesisError};
 use lifeboat_node::files::Files;
 use lifeboat_node::journal::{JournalError, Reader, Record};
 use lifeboat_node::quarantine::Quarantine;
@@ -174,15 +174,9 @@ impl Replay {
         }
         let commands = record.block.body().commands().to_vec();
         self.report.commands += commands.len() as u64;
-        let block = Block {
-            height,
-            time: header.time,
-            agreed: Some(AgreedRoot {
-                height: header.executed,
-                root: header.state_root,
-            }),
-            commands: check_batch(&header.chain, commands),
-        };
+        let block = record
+            .block
+            .for_engine(check_batch(&header.chain, commands));
         self.apply(&block)
     }
 

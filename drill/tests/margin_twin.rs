@@ -34,6 +34,17 @@ struct Weather {
     minutes: u64,
 }
 
+/// Nothing moves, nothing is missing, and volatility is low.
+const CALM: Weather = Weather {
+    move_percent: 0,
+    vol_percent: 15,
+    rate_percent: 0,
+    stable_percent: 100,
+    confidence_percent: 100,
+    vol_confidence_percent: 100,
+    minutes: 1,
+};
+
 fn weather() -> impl Strategy<Value = Weather> {
     let moves = (-40_i64..60, 15_i64..160, -3_i64..20);
     let trust = (
@@ -364,15 +375,7 @@ fn an_order_below_the_mark_pays_for_it() {
 /// even where the pair is worth something at every settlement price.
 #[test]
 fn an_open_buy_is_not_paid_by_what_is_held() {
-    let weather = Weather {
-        move_percent: 0,
-        vol_percent: 15,
-        rate_percent: 0,
-        stable_percent: 100,
-        confidence_percent: 100,
-        vol_confidence_percent: 100,
-        minutes: 1,
-    };
+    let weather = CALM;
     let slow = venue(&weather);
     let mut book = fast(&slow);
     let (call, put) = (InstrumentId::new(0), InstrumentId::new(9));
@@ -441,15 +444,7 @@ fn bound_is_conservative(
 /// A call is sold below a higher strike that is held: the loss at that strike counts, too.
 #[test]
 fn a_call_sold_under_a_higher_strike_is_bounded_there() {
-    let weather = Weather {
-        move_percent: 0,
-        vol_percent: 15,
-        rate_percent: 0,
-        stable_percent: 100,
-        confidence_percent: 100,
-        vol_confidence_percent: 100,
-        minutes: 1,
-    };
+    let weather = CALM;
     let positions = [
         (InstrumentId::new(13), -1_366),
         (InstrumentId::new(21), 1_230),

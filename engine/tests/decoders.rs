@@ -34,22 +34,12 @@ const BOOKS_MEMORY_PER_BYTE: usize = 512;
 const BOOKS_MEMORY_BASE: usize = (64 << 10) + 2 * 4 * INSTRUMENTS_MAX as usize;
 
 fn check_command(bytes: &[u8]) {
-    let peak = memory::peak_of(|| command::check(bytes));
-    assert!(
-        peak <= COMMAND_MEMORY_MAX,
-        "{peak} bytes held for {} of input",
-        bytes.len()
-    );
+    mutations::bounded(bytes, COMMAND_MEMORY_MAX, command::check);
 }
 
 fn check_books(bytes: &[u8]) {
-    let peak = memory::peak_of(|| books::check(bytes));
-    let bound = BOOKS_MEMORY_BASE + BOOKS_MEMORY_PER_BYTE * bytes.len();
-    assert!(
-        peak <= bound,
-        "{peak} bytes held for {} of input",
-        bytes.len()
-    );
+    let most = BOOKS_MEMORY_BASE + BOOKS_MEMORY_PER_BYTE * bytes.len();
+    mutations::bounded(bytes, most, books::check);
 }
 
 #[test]

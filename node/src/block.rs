@@ -18,9 +18,9 @@ use commonware_consensus::{Block as ConsensusBlock, BoundedBlock, CertifiableBlo
 use commonware_cryptography::ed25519::PublicKey as PeerKey;
 use commonware_cryptography::keccak256::Digest as BlockDigest;
 use commonware_cryptography::{Digest as _, Digestible, Hasher as _, Keccak256, Signer as _};
-use lifeboat_engine::Command;
 use lifeboat_engine::limits::{BLOCK_BYTES_MAX, COMMAND_BYTES_MAX, COMMANDS_PER_BLOCK_MAX};
 use lifeboat_engine::types::{ChainId, Digest, Height, TimeMs};
+use lifeboat_engine::{AgreedRoot, Block as EngineBlock, CheckedCommand, Command};
 
 /// Bytes of an encoded header.
 pub const HEADER_BYTES: usize = 32 + 8 + 8 + 32 + 8 + 8 + 32 + 8 + 8 + 32 + 32 + 32 + 4 + 4;
@@ -119,6 +119,14 @@ impl Header {
     /// The block's digest.
     pub fn digest(&self) -> Digest {
         keccak256(&[&self.encode()])
+    }
+
+    /// The executed state that the header speaks of, which its certificate covers.
+    pub const fn agreed(&self) -> AgreedRoot {
+        AgreedRoot {
+            height: self.executed,
+            root: self.state_root,
+        }
     }
 }
 
@@ -305,6 +313,16 @@ impl Block {
     /// The commands.
     pub fn body(&self) -> &Arc<Body> {
         &self.body
+    }
+
+    /// The block as the engine takes it, with its commands' signatures checked.
+    pub const fn for_engine(&self, commands: Vec<CheckedCommand>) -> EngineBlock {
+        EngineBlock {
+            height: self.header.height,
+            time: self.header.time,
+            agreed: Some(self.header.agreed()),
+            commands,
+        }
     }
 
     /// Header and commands as they are sent, stored and published.

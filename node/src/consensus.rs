@@ -9,8 +9,10 @@ use std::sync::Arc;
 use std::sync::atomic::Ordering;
 use std::time::Duration;
 
+use bytes::Bytes;
 use commonware_actor::Feedback;
 use commonware_broadcast::buffered;
+use commonware_codec::DecodeExt as _;
 use commonware_consensus::marshal::core::{Actor as MarshalActor, Mailbox};
 use commonware_consensus::marshal::resolver::p2p as backfill;
 use commonware_consensus::marshal::standard::{Deferred, Standard};
@@ -38,6 +40,8 @@ use commonware_storage::translator::EightCap;
 use commonware_utils::ordered::Set;
 use commonware_utils::{NZDuration, NZU16, NZU32, NZU64, NZUsize};
 use lifeboat_engine::types::ChainId;
+use rand::SeedableRng as _;
+use rand::rngs::StdRng;
 use rand_core::CryptoRng;
 use tokio::sync::watch;
 
@@ -54,6 +58,16 @@ impl<E: Clock + CryptoRng + Spawner + Storage + Metrics> Environment for E {}
 pub type Scheme = standard::Scheme<PeerKey, MinSig>;
 /// A certificate that a block is final.
 pub type Certificate = Finalization<Scheme, BlockDigest>;
+/// The certificate in `encoded`, if it is one of this very block, in its epoch, and verifies.
+pub fn certificate_of(block: &Block, encoded: &Bytes, scheme: &Scheme) -> Option<Certificate> {
+    let certificate = Certificate::decode(encoded.clone()).ok()?;
+    let digest = block.digest();
+    let names_block = certificate.proposal.payload == digest
+        && certificate.proposal.round.epoch().get() == block.header().epoch;
+    let mut rng = StdRng::from_seed(digest.0);
+    (names_block && certificate.verify(&mut rng, scheme, &Sequential)).then_some(certificate)
+}
+
 /// The library's block store and synchroniser.
 pub type Marshal = Mailbox<Scheme, Standard<Block>>;
 

@@ -11,7 +11,7 @@ use std::sync::{Arc, PoisonError, RwLock};
 
 use bytes::Bytes;
 use lifeboat_engine::types::{Digest, Height};
-use lifeboat_engine::{AgreedRoot, Applied, Block as EngineBlock, CheckedCommand, Event};
+use lifeboat_engine::{Applied, Block as EngineBlock, CheckedCommand, Event};
 
 use crate::block::Block;
 use crate::files::Files;
@@ -127,9 +127,10 @@ impl Executor {
         let mut events = Vec::with_capacity(engine_block.commands.len() * 2);
         let applied = self.apply(&engine_block, &mut events)?;
         self.log(block, certificate)?;
+        let certificate = Bytes::copy_from_slice(certificate);
         self.shared.logged(Record {
             block: block.clone(),
-            certificate: Bytes::copy_from_slice(certificate),
+            certificate: certificate.clone(),
         });
         let after = Frontier {
             height: header.height,
@@ -149,7 +150,7 @@ impl Executor {
         if let Some(feed) = &self.feed {
             feed.push(Fed {
                 header: header.clone(),
-                certificate: certificate.to_vec(),
+                certificate,
                 quarantined: self.quarantine.of(header.height).collect(),
                 block: engine_block,
                 after,
@@ -186,7 +187,6 @@ impl Executor {
 
     /// The block as the engine takes it; only signatures not seen before are verified.
     fn engine_block(&self, block: &Block) -> EngineBlock {
-        let header = block.header();
         let body = block.body();
         let known: Vec<Option<Arc<CheckedCommand>>> = {
             let mempool = self.shared.mempool();
@@ -200,15 +200,7 @@ impl Executor {
             Some(known) => Some(Arc::unwrap_or_clone(known)),
             None => checked.next(),
         });
-        EngineBlock {
-            height: header.height,
-            time: header.time,
-            agreed: Some(AgreedRoot {
-                height: header.executed,
-                root: header.state_root,
-            }),
-            commands: commands.collect(),
-        }
+        block.for_engine(commands.collect())
     }
 
     fn apply(&mut self, block: &EngineBlock, events: &mut Vec<Event>) -> Result<Applied, Stop> {

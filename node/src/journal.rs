@@ -34,13 +34,8 @@ pub struct Record {
 
 impl Record {
     /// Bytes of the block and its certificate.
-    pub fn len(&self) -> usize {
+    pub fn size(&self) -> usize {
         HEADER_BYTES + self.block.body().bytes().len() + self.certificate.len()
-    }
-
-    /// Whether there are none: never, for a record of a block.
-    pub fn is_empty(&self) -> bool {
-        false
     }
 }
 

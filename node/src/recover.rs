@@ -17,7 +17,6 @@ use commonware_codec::DecodeExt as _;
 use commonware_consensus::marshal::store::{Blocks as _, Certificates as _};
 use commonware_consensus::types::Height as BlockHeight;
 use commonware_cryptography::Digestible as _;
-use commonware_parallel::Sequential;
 use commonware_runtime::{Runner as _, tokio as runtime};
 use lifeboat_engine::types::{Digest, Height};
 use tokio::sync::mpsc;
@@ -26,7 +25,8 @@ use crate::block::Block;
 use crate::catchup::mark_fresh;
 use crate::config::NodeConfig;
 use crate::consensus::{
-    BlockArchive, Certificate, CertificateArchive, Environment, Scheme, open_archives, page_cache,
+    BlockArchive, Certificate, CertificateArchive, Environment, Scheme, certificate_of,
+    open_archives, page_cache,
 };
 use crate::epochs::{Anchor, EpochsError};
 use crate::executor::Executor;
@@ -203,7 +203,6 @@ struct Recovery<E: Environment> {
     commands: u64,
     certificates: u64,
     unsynced: u64,
-    rng: rand::rngs::StdRng,
 }
 
 impl<E: Environment> Recovery<E> {
@@ -233,7 +232,6 @@ impl<E: Environment> Recovery<E> {
             commands: 0,
             certificates: 0,
             unsynced: 0,
-            rng: rand::SeedableRng::from_seed(last.1.0),
         };
         recovery.store(&genesis, None).await?;
         Ok(recovery)
@@ -308,15 +306,9 @@ impl<E: Environment> Recovery<E> {
 
     fn check(&mut self, index: usize) -> Result<Certificate, RecoverError> {
         let one = &self.waiting[index];
-        let digest = one.block.digest();
-        let wrong = || RecoverError::Certificate(one.block.header().height);
-        let certificate = Certificate::decode(one.certificate.clone()).map_err(|_| wrong())?;
-        let epoch = certificate.proposal.round.epoch().get();
-        let names_block =
-            certificate.proposal.payload == digest && epoch == one.block.header().epoch;
-        if !names_block || !certificate.verify(&mut self.rng, &self.scheme, &Sequential) {
-            return Err(wrong());
-        }
+        let found = certificate_of(&one.block, &one.certificate, &self.scheme);
+        let certificate =
+            found.ok_or_else(|| RecoverError::Certificate(one.block.header().height))?;
         self.certificates += 1;
         Ok(certificate)
     }

@@ -12,8 +12,9 @@ use std::io::{self, Read};
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::{Arc, Mutex};
 
+use bytes::Bytes;
+use lifeboat_engine::Block as EngineBlock;
 use lifeboat_engine::types::{Digest, Height};
-use lifeboat_engine::{AgreedRoot, Block as EngineBlock};
 use tokio::sync::Notify;
 
 use crate::block::Header;
@@ -34,7 +35,7 @@ pub struct Fed {
     /// Its header.
     pub header: Header,
     /// Its certificate, encoded; empty if it is final through a descendant.
-    pub certificate: Vec<u8>,
+    pub certificate: Bytes,
     /// As the engine took it; signatures are checked.
     pub block: EngineBlock,
     /// Its places that are quarantined.
@@ -180,19 +181,17 @@ impl Shadow {
         if fed.after.height <= self.frontier.height {
             return Ok(());
         }
-        let certified = fed.header.executed;
-        let proof = (!fed.certificate.is_empty()).then(|| Certified {
-            header: fed.header.encode().to_vec(),
-            certificate: fed.certificate.clone(),
-        });
+        let (header, certificate) = (fed.header.clone(), fed.certificate.clone());
+        let certified = header.executed;
         self.ahead.push_back(fed);
         while self.frontier.height < certified {
             self.step(machine)?;
         }
-        if let Some(proof) = proof
-            && self.frontier.height == certified
-            && self.is_due()
-        {
+        if !certificate.is_empty() && self.frontier.height == certified && self.is_due() {
+            let proof = Certified {
+                header: header.encode().to_vec(),
+                certificate: certificate.to_vec(),
+            };
             self.snapshot(machine, proof)?;
         }
         Ok(())
@@ -233,17 +232,8 @@ impl Shadow {
             if header.height >= until {
                 break;
             }
-            let block = EngineBlock {
-                height: header.height,
-                time: header.time,
-                agreed: Some(AgreedRoot {
-                    height: header.executed,
-                    root: header.state_root,
-                }),
-                commands: self
-                    .blueprint
-                    .check(record.block.body().commands().to_vec()),
-            };
+            let commands = record.block.body().commands().to_vec();
+            let block = record.block.for_engine(self.blueprint.check(commands));
             let quarantined: Vec<u32> = quarantine.of(header.height).collect();
             let root = self.shared.root_at(header.height);
             self.apply(machine, &block, header.digest(), &quarantined, root)?;

@@ -216,12 +216,12 @@ struct Recent {
 
 impl Recent {
     fn push(&mut self, record: Record) {
-        self.bytes += record.len();
+        self.bytes += record.size();
         self.records.push_back(record);
         while self.bytes > RECENT_BYTES_MAX
             && let Some(old) = self.records.pop_front()
         {
-            self.bytes -= old.len();
+            self.bytes -= old.size();
         }
     }
 

@@ -9,18 +9,13 @@ use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::path::Path;
 use std::sync::Arc;
 
-use commonware_codec::DecodeExt as _;
-use commonware_parallel::Sequential;
 use lifeboat_engine::types::{Digest, Height};
-use lifeboat_engine::{AgreedRoot, Block as EngineBlock};
-use rand::SeedableRng as _;
-use rand::rngs::StdRng;
 
 use crate::block::{Block, Header};
 use crate::config::{ConfigError, NodeFile, read_committee, read_venue};
-use crate::consensus::{Certificate, Scheme, namespace};
+use crate::consensus::{Scheme, certificate_of, namespace};
 use crate::files::{Disk, Files};
-use crate::journal::{JournalError, Reader, Record};
+use crate::journal::{JournalError, Reader};
 use crate::keys::KeyError;
 use crate::machine::{Blueprint, Machine};
 use crate::node::genesis_block;
@@ -109,15 +104,8 @@ impl Replay<'_> {
         for index in self.quarantine.of(height) {
             self.machine.quarantine(height, index);
         }
-        let engine_block = EngineBlock {
-            height,
-            time: header.time,
-            agreed: Some(AgreedRoot {
-                height: header.executed,
-                root: header.state_root,
-            }),
-            commands: self.blueprint.check(block.body().commands().to_vec()),
-        };
+        let commands = block.body().commands().to_vec();
+        let engine_block = block.for_engine(self.blueprint.check(commands));
         let machine = &mut self.machine;
         let run = AssertUnwindSafe(|| machine.apply(&engine_block, &mut Vec::new()));
         let applied = catch_unwind(run).map_err(|panic| VerifyError::Panicked {
@@ -146,19 +134,6 @@ impl Replay<'_> {
                 found: found.unwrap_or_default(),
             }),
         }
-    }
-}
-
-fn check_certificate(scheme: &Scheme, record: &Record) -> Result<Height, VerifyError> {
-    let height = record.block.header().height;
-    let wrong = || VerifyError::Certificate(height);
-    let certificate = Certificate::decode(record.certificate.clone()).map_err(|_| wrong())?;
-    let names_block = certificate.proposal.payload.0 == record.block.header().digest().0;
-    let mut rng = StdRng::from_seed(record.block.header().digest().0);
-    if names_block && certificate.verify(&mut rng, scheme, &Sequential) {
-        Ok(height)
-    } else {
-        Err(wrong())
     }
 }
 
@@ -205,7 +180,10 @@ pub fn verify(
         }
     }
     if let (Some(scheme), Some(record)) = (scheme, certified) {
-        replay.verified.certified = Some(check_certificate(scheme, &record)?);
+        let height = record.block.header().height;
+        certificate_of(&record.block, &record.certificate, scheme)
+            .ok_or(VerifyError::Certificate(height))?;
+        replay.verified.certified = Some(height);
     }
     Ok(replay.verified)
 }

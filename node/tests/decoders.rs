@@ -33,15 +33,7 @@ const BASE: usize = 2 << 20;
 
 #[track_caller]
 fn bounded(bytes: &[u8], check: fn(&[u8]) -> bool) -> bool {
-    let mut read = false;
-    let peak = memory::peak_of(|| read = check(bytes));
-    let bound = BASE + BYTES_PER_BYTE * bytes.len();
-    assert!(
-        peak <= bound,
-        "{peak} bytes held for {} of input",
-        bytes.len()
-    );
-    read
+    mutations::bounded(bytes, BASE + BYTES_PER_BYTE * bytes.len(), check)
 }
 
 #[track_caller]

@@ -2,7 +2,7 @@
 
 use std::time::{Duration, Instant};
 
-use super::report::{Drill, DrillReport, Figures};
+use super::report::{Drill, DrillReport, Figures, millis};
 use super::scene::{DrillError, DrillSettings, Scene, Tell};
 
 /// Until a validator that was away votes again and is at the tip.
@@ -13,10 +13,6 @@ const STOPPED: Duration = Duration::from_secs(4);
 const AFTER: Duration = Duration::from_secs(1);
 /// Commands are signed for so many seconds of each run.
 const RUN_SECONDS: u32 = 20;
-
-fn millis(duration: Duration) -> f64 {
-    duration.as_secs_f64() * 1e3
-}
 
 /// 01: kill −9 of the leader at full load, as often as asked, each time with the validator back
 /// before the next.

@@ -17,7 +17,7 @@ use lifeboat_node::outcome::Verdict;
 use lifeboat_node::shared::millis as wall;
 
 use super::fleet::{Fleet, FleetError};
-use super::report::{Drill, DrillReport, Figures};
+use super::report::{Drill, DrillReport, Figures, millis};
 use super::scene::{DrillError, DrillSettings, Scene, Tell, load_settings};
 use super::survey::replay;
 use crate::log_audit::audit_log;
@@ -31,10 +31,6 @@ const RETURN: Duration = Duration::from_secs(60);
 const ANSWER: Duration = Duration::from_secs(30);
 const TURN: Duration = Duration::from_secs(20);
 const RUN_SECONDS: u32 = 30;
-
-fn millis(duration: Duration) -> f64 {
-    duration.as_secs_f64() * 1e3
-}
 
 struct Maker {
     participant: Participant,

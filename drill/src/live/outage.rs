@@ -6,7 +6,7 @@ use lifeboat_engine::types::Height;
 use lifeboat_node::journal::Reader;
 
 use super::fleet::leader_of;
-use super::report::{Drill, DrillReport, Figures};
+use super::report::{Drill, DrillReport, Figures, millis};
 use super::scene::{DrillError, DrillSettings, Scene, Tell};
 
 /// Until everybody is back.
@@ -15,10 +15,6 @@ const RETURN: Duration = Duration::from_secs(90);
 const DOWN: Duration = Duration::from_secs(2);
 const AFTER: Duration = Duration::from_secs(1);
 const RUN_SECONDS: u32 = 30;
-
-fn millis(duration: Duration) -> f64 {
-    duration.as_secs_f64() * 1e3
-}
 
 /// All four are killed at once and started again.
 ///

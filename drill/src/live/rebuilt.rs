@@ -6,7 +6,7 @@ use lifeboat_engine::types::Height;
 
 use super::fleet::FleetError;
 use super::load::{Fate, Record};
-use super::report::{Drill, DrillReport, Figures};
+use super::report::{Drill, DrillReport, Figures, millis};
 use super::scene::{DrillError, DrillSettings, Scene, Tell};
 
 /// Until everybody is back.
@@ -16,10 +16,6 @@ const RUN_SECONDS: u32 = 60;
 /// A batch is cut each second. What was acknowledged so long before the loss is published, on any
 /// machine that runs a venue at all; how long it really takes is a figure of the report.
 const PUBLISHED_WITHIN: Duration = Duration::from_secs(10);
-
-fn millis(duration: Duration) -> f64 {
-    duration.as_secs_f64() * 1e3
-}
 
 /// What one rebuilding came to.
 struct Rebuilt {

@@ -3,6 +3,7 @@
 use std::collections::BTreeMap;
 use std::fmt;
 use std::path::PathBuf;
+use std::time::Duration;
 
 use serde::Serialize;
 
@@ -78,6 +79,11 @@ pub struct Figures {
     pub median: f64,
     /// The largest. 0 without runs.
     pub worst: f64,
+}
+
+/// Milliseconds, as reports give them.
+pub fn millis(duration: Duration) -> f64 {
+    duration.as_secs_f64() * 1e3
 }
 
 impl Figures {

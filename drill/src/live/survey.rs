@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use lifeboat_engine::auth::check_batch;
 use lifeboat_engine::types::Height;
-use lifeboat_engine::{AgreedRoot, Block, Engine, Genesis};
+use lifeboat_engine::{Engine, Genesis};
 use lifeboat_node::files::Files;
 use lifeboat_node::journal::Reader;
 
@@ -19,15 +19,9 @@ pub fn replay(files: Arc<dyn Files>, genesis: &Genesis) -> Option<Engine> {
         let Ok(record) = record else { break };
         let header = record.block.header();
         let commands = record.block.body().commands().to_vec();
-        let block = Block {
-            height: header.height,
-            time: header.time,
-            agreed: Some(AgreedRoot {
-                height: header.executed,
-                root: header.state_root,
-            }),
-            commands: check_batch(&header.chain, commands),
-        };
+        let block = record
+            .block
+            .for_engine(check_batch(&header.chain, commands));
         events.clear();
         engine.apply(&block, &mut events).ok()?;
     }

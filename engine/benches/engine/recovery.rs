@@ -8,6 +8,7 @@ use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
 use std::time::{Duration, Instant};
 
+use crate::clock::median_and_best;
 use crate::marks::with_positions;
 use crate::venue::{Venue, limit};
 use lifeboat_engine::Engine;
@@ -111,15 +112,12 @@ fn loading(what: &str, venue: &Venue, folder: &Path) {
 }
 
 fn median(mut work: impl FnMut()) -> (f64, f64) {
-    let mut times: Vec<f64> = (0..RUNS)
-        .map(|_| {
-            let started = Instant::now();
-            work();
-            started.elapsed().as_secs_f64()
-        })
-        .collect();
-    times.sort_by(f64::total_cmp);
-    (times[RUNS / 2], times[0])
+    let seconds = || {
+        let started = Instant::now();
+        work();
+        started.elapsed().as_secs_f64()
+    };
+    median_and_best(std::iter::repeat_with(seconds).take(RUNS).collect())
 }
 
 /// A Redis server that ends with its value.

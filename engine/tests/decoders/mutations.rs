@@ -25,3 +25,16 @@ pub fn each(valid: &[u8], mut check: impl FnMut(&[u8])) {
     bytes.push(0);
     check(&bytes);
 }
+
+/// What `check` says of `bytes`; it must not hold more than `most` bytes of memory at once.
+#[track_caller]
+pub fn bounded(bytes: &[u8], most: usize, check: fn(&[u8]) -> bool) -> bool {
+    let mut said = false;
+    let peak = crate::memory::peak_of(|| said = check(bytes));
+    assert!(
+        peak <= most,
+        "{peak} bytes held for {} of input",
+        bytes.len()
+    );
+    said
+}
