@@ -13,16 +13,18 @@ use serde_json::json;
 use crate::arguments::VerifyArguments;
 use crate::say::Say;
 
-/// Replays a validator's log from genesis: every root that was agreed, the certificate that covers
-/// it, and then the books after every block.
+/// Replays a validator's log: every root that was agreed, the certificate that covers it, and then the
+/// books after every block. The books need the log from genesis on.
 pub fn verify(arguments: &VerifyArguments) -> Result<()> {
     let say = Say::new(arguments.json);
     let folder = folder(&arguments.data)?;
-    let checked =
-        certified(&folder, say).and_then(|certified| Ok((certified, books(&folder, say)?)));
+    let checked = certified(&folder, say).and_then(|certified| {
+        let report = certified.base.is_none().then(|| books(&folder, say));
+        Ok((certified, report.transpose()?))
+    });
     match checked {
         Ok((certified, report)) => {
-            tell(&certified, &report, say);
+            tell(&certified, report.as_ref(), say);
             Ok(())
         }
         Err(finding) => {
@@ -70,12 +72,11 @@ fn folder(given: &Path) -> Result<PathBuf> {
     );
 }
 
-fn tell(certified: &Verified, report: &LogReport, say: Say) {
+fn tell(certified: &Verified, report: Option<&LogReport>, say: Say) {
     say.line(format!(
-        "{} blocks, {} commands, {} trades.",
-        report.height, report.commands, report.trades
+        "Blocks up to {}, {} commands. Root after the last: {}",
+        certified.height, certified.commands, certified.root
     ));
-    say.line(format!("Root after the last: {}", report.root));
     if let Some(height) = certified.certified {
         say.line(format!(
             "The validators' certificate covers every block up to {height}."
@@ -86,22 +87,35 @@ fn tell(certified: &Verified, report: &LogReport, say: Say) {
             "{torn}: a crash left that, and consensus's own store has the block."
         ));
     }
-    let checks: Vec<String> = report
-        .checks
-        .iter()
-        .map(|(id, count)| format!("{id} {count} times"))
-        .collect();
-    say.line(format!("Everything holds. Checked: {}.", checks.join(", ")));
+    match (report, certified.base) {
+        (Some(report), _) => {
+            let checks = report.checks.iter();
+            let checks: Vec<String> = checks.map(|(id, count)| format!("{id} {count} times")).collect();
+            say.line(format!(
+                "{} trades. Everything holds. Checked: {}.",
+                report.trades,
+                checks.join(", ")
+            ));
+        }
+        (None, base) => say.line(format!(
+            "{} agreed roots hold. The log begins at the state after block {}, which the validators \
+             certified and this one fetched from its peers; the books from genesis on are checked \
+             where the whole log is.",
+            certified.roots_compared,
+            base.unwrap_or_default()
+        )),
+    }
     say.object(&json!({
         "passed": true,
+        "base": certified.base.map(|height| height.get()),
         "roots_compared": certified.roots_compared,
         "certified": certified.certified.map(|height| height.get()),
-        "height": report.height.get(),
-        "root": report.root.to_string(),
-        "commands": report.commands,
-        "rejected": report.rejected,
-        "quarantined": report.quarantined,
-        "trades": report.trades,
-        "invariants": report.checks,
+        "height": certified.height.get(),
+        "root": certified.root.to_string(),
+        "commands": certified.commands,
+        "rejected": report.map(|report| &report.rejected),
+        "quarantined": report.map(|report| report.quarantined),
+        "trades": report.map(|report| report.trades),
+        "invariants": report.map(|report| &report.checks),
     }));
 }

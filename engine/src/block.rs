@@ -80,6 +80,32 @@ pub struct Block {
     pub commands: Vec<CheckedCommand>,
 }
 
+/// The result of advancing by one block, without its root.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Advanced {
+    /// The block's height.
+    pub height: Height,
+    /// The block's time as the engine took it.
+    pub time: TimeMs,
+    /// Sequence number of the block's first event; events are numbered from 1 without gaps.
+    pub first_event: u64,
+    /// The mode after the block.
+    pub mode: Mode,
+}
+
+impl Advanced {
+    /// The same with the state root after the block.
+    pub const fn with_root(self, state_root: Digest) -> Applied {
+        Applied {
+            height: self.height,
+            time: self.time,
+            first_event: self.first_event,
+            mode: self.mode,
+            state_root,
+        }
+    }
+}
+
 /// The result of applying one block.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Applied {

@@ -37,7 +37,7 @@ pub use apply::{
     ApplyError, BookLevel, Engine, GenesisError, INSURANCE_FUND, MarginSummary, OrderView,
     SNAPSHOT_VERSION, SnapshotError, StatePart,
 };
-pub use block::{AgreedRoot, Applied, Block, CheckedCommand, Signer};
+pub use block::{Advanced, AgreedRoot, Applied, Block, CheckedCommand, Signer};
 pub use command::Command;
 pub use event::Event;
 pub use params::{Genesis, GenesisAccount, Parameters};

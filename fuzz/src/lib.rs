@@ -11,4 +11,5 @@ pub mod command;
 pub mod request;
 pub mod rpc;
 pub mod snapshot;
+pub mod snapshot_message;
 pub mod state_proof;

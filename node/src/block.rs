@@ -116,6 +116,13 @@ impl Header {
         })
     }
 
+    /// Reads a header that is all there is in `bytes`.
+    pub fn decode_all(bytes: &[u8]) -> Option<Self> {
+        let mut bytes = Bytes::copy_from_slice(bytes);
+        let header = Self::decode(&mut bytes).ok()?;
+        bytes.is_empty().then_some(header)
+    }
+
     /// The block's digest.
     pub fn digest(&self) -> Digest {
         keccak256(&[&self.encode()])

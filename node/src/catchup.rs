@@ -44,6 +44,14 @@ pub fn mark_fresh(files: &dyn Files) -> io::Result<()> {
     files.replace(FRESH, b"")
 }
 
+/// Whether this folder was never used.
+///
+/// # Errors
+/// When the folder cannot be read.
+pub fn is_fresh(files: &dyn Files) -> io::Result<bool> {
+    Ok(files.len(FRESH)?.is_some())
+}
+
 async fn set_guard(storage: &impl Storage, prefix: &str) -> io::Result<()> {
     let partition = format!("{prefix}{GUARD}");
     match storage.open(&partition, GUARD.as_bytes()).await {
@@ -70,7 +78,7 @@ pub async fn role(storage: &impl Storage, prefix: &str, files: &dyn Files) -> io
         let certificate = decoded.map_err(|error| io::Error::other(error.to_string()))?;
         return Ok(Role::Vote(Some(Box::new(certificate))));
     }
-    if files.len(FRESH)?.is_some() {
+    if is_fresh(files)? {
         set_guard(storage, prefix).await?;
         files.replace(VOTING, b"")?;
         files.remove(FRESH)?;

@@ -46,9 +46,10 @@ use rand_core::CryptoRng;
 use tokio::sync::watch;
 
 use crate::application::Proposer;
-use crate::block::Block;
+use crate::block::{Block, Header};
 use crate::epochs::Epochs;
 use crate::shared::Shared;
+use crate::sync;
 
 /// The runtime a node needs: production's or the simulator's.
 pub trait Environment: Clock + CryptoRng + Spawner + Storage + Metrics {}
@@ -60,10 +61,16 @@ pub type Scheme = standard::Scheme<PeerKey, MinSig>;
 pub type Certificate = Finalization<Scheme, BlockDigest>;
 /// The certificate in `encoded`, if it is one of this very block, in its epoch, and verifies.
 pub fn certificate_of(block: &Block, encoded: &Bytes, scheme: &Scheme) -> Option<Certificate> {
-    let certificate = Certificate::decode(encoded.clone()).ok()?;
-    let digest = block.digest();
+    header_certificate(block.header(), encoded.clone(), scheme)
+}
+
+/// The certificate in `encoded`, if it is one of the block with this header, in its epoch, and
+/// verifies.
+pub fn header_certificate(header: &Header, encoded: Bytes, scheme: &Scheme) -> Option<Certificate> {
+    let certificate = Certificate::decode(encoded).ok()?;
+    let digest = BlockDigest(header.digest().0);
     let names_block = certificate.proposal.payload == digest
-        && certificate.proposal.round.epoch().get() == block.header().epoch;
+        && certificate.proposal.round.epoch().get() == header.epoch;
     let mut rng = StdRng::from_seed(digest.0);
     (names_block && certificate.verify(&mut rng, scheme, &Sequential)).then_some(certificate)
 }
@@ -74,8 +81,9 @@ pub type Marshal = Mailbox<Scheme, Standard<Block>>;
 /// Bytes of gossiped commands in one message.
 pub const GOSSIP_BYTES_MAX: usize = 512 << 10;
 
-/// Votes, certificates, certificate requests, block requests, blocks, gossip: channel numbers.
-pub const CHANNELS: [u64; 6] = [0, 1, 2, 3, 4, 5];
+/// Votes, certificates, certificate requests, block requests, blocks, gossip, snapshots: channel
+/// numbers.
+pub const CHANNELS: [u64; 7] = [0, 1, 2, 3, 4, 5, 6];
 
 /// Messages a second on each channel from each peer.
 pub const CHANNEL_QUOTA: Quota = Quota::per_second(NZU32!(512));
@@ -93,6 +101,7 @@ pub fn message_bytes_max(validators: u32) -> u32 {
         simplex::max_payload_size::<Scheme, BlockDigest>(validators),
         marshal::max_payload_size::<Standard<Block>, Scheme>(validators, &()),
         GOSSIP_BYTES_MAX + 64,
+        sync::MESSAGE_BYTES_MAX,
     ])
 }
 
@@ -181,6 +190,8 @@ pub struct Transport<S, R, B, P> {
     pub blocks: Channel<S, R>,
     /// Commands and tips.
     pub gossip: Channel<S, R>,
+    /// Snapshots.
+    pub snapshots: Channel<S, R>,
     /// Cuts off a peer that misbehaves.
     pub blocker: B,
     /// Knows the peers.
@@ -194,6 +205,8 @@ pub struct MarshalSetup<S, R, B, P> {
     pub identity: Identity,
     /// The first block.
     pub genesis: Block,
+    /// Where to start instead of the first block, after a snapshot was fetched.
+    pub floor: Option<Certificate>,
     /// Requests for blocks.
     pub backfill: Channel<S, R>,
     /// Proposed blocks.
@@ -279,7 +292,10 @@ where
     let config = marshal::Config {
         provider: ConstantProvider::new(setup.identity.verifier(&chain)),
         epocher: setup.epochs,
-        start: marshal::Start::Genesis(digested(setup.genesis)),
+        start: match setup.floor {
+            Some(floor) => marshal::Start::Floor(floor),
+            None => marshal::Start::Genesis(digested(setup.genesis)),
+        },
         partition_prefix: format!("{}marshal", setup.prefix),
         mailbox_size: MAILBOX,
         view_retention: VIEW_RETENTION,

@@ -107,6 +107,23 @@ impl Executor {
         appended.map_err(storage("writing the block log"))
     }
 
+    /// Begins the log anew behind the state if it ends before it: a snapshot was fetched from peers
+    /// and nobody here has the blocks between.
+    ///
+    /// # Errors
+    /// When the disk fails.
+    pub fn bridge(&mut self) -> Result<(), Stop> {
+        let state = self.shared.frontier().height;
+        match self.journal.last() {
+            Some(last) if last < state => {
+                tracing::warn!(%last, %state, "set aside a block log that ends before the state");
+                let aside = self.journal.set_aside();
+                aside.map_err(storage("setting the block log aside"))
+            }
+            _ => Ok(()),
+        }
+    }
+
     /// Executes the next block. One already executed is left alone.
     ///
     /// # Errors
@@ -271,10 +288,10 @@ impl Executor {
             for index in self.quarantine.of(height) {
                 machine.quarantine(height, index);
             }
-            machine.apply(&self.engine_block(&record.block), &mut Vec::new());
+            machine.advance(&self.engine_block(&record.block), &mut Vec::new());
             at = height;
         }
-        if at != target.height || machine.state_root() != target.root {
+        if at != target.height || machine.commit() != target.root {
             return Err(Stop::Broken {
                 height: target.height,
                 cause: "the state could not be rebuilt from the block log".to_owned(),
@@ -342,15 +359,8 @@ fn load_snapshot(
     files: &dyn Files,
     height_max: u64,
 ) -> Result<Option<Loaded>, Stop> {
-    let accept = |snapshot: &Manifest, state: &mut dyn io::Read| {
-        let machine = blueprint
-            .restore(state)
-            .map_err(|error| error.to_string())?;
-        if machine.state_root() == snapshot.frontier().root {
-            Ok(machine)
-        } else {
-            Err("its state does not have the root it claims".to_owned())
-        }
+    let accept = |manifest: &Manifest, state: &mut dyn io::Read| {
+        snapshot::accept(blueprint, manifest, state)
     };
     snapshot::load(files, blueprint.chain(), height_max, accept)
         .map_err(storage("reading snapshots"))

@@ -298,6 +298,18 @@ impl Writer {
         })
     }
 
+    /// Renames all segments, so that the log begins with the next block appended.
+    ///
+    /// # Errors
+    /// When the disk fails.
+    pub fn set_aside(&mut self) -> io::Result<()> {
+        for (_, name) in segments(&*self.files)? {
+            self.files.rename(&name, &format!("{name}.before-sync"))?;
+        }
+        (self.segment, self.last) = (None, None);
+        Ok(())
+    }
+
     /// The last block in the log.
     pub fn last(&self) -> Option<Height> {
         self.last

@@ -30,5 +30,6 @@ pub mod shared;
 pub mod signal;
 pub mod sim;
 pub mod snapshot;
+pub mod sync;
 pub mod venue;
 pub mod verify;

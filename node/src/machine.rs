@@ -6,15 +6,28 @@
 use std::any::Any;
 use std::io;
 
-use lifeboat_engine::types::{ChainId, Digest, Height, TimeMs};
-use lifeboat_engine::{Applied, Block, CheckedCommand, Command, Engine, Event};
+use lifeboat_engine::types::{ChainId, Digest, Height, Mode, TimeMs};
+use lifeboat_engine::{Advanced, Applied, Block, CheckedCommand, Command, Engine, Event};
 
 /// A state that blocks are applied to.
 pub trait Machine: Any + Send + Sync {
-    /// Applies one block. May panic on a broken invariant; its state is then worthless.
-    fn apply(&mut self, block: &Block, events: &mut Vec<Event>) -> Applied;
+    /// Applies one block without computing its root. May panic on a broken invariant; its state is
+    /// then worthless.
+    fn advance(&mut self, block: &Block, events: &mut Vec<Event>) -> Advanced;
 
-    /// The state root.
+    /// Computes the state root.
+    fn commit(&mut self) -> Digest;
+
+    /// Applies one block. Panics as [`advance`](Self::advance) does.
+    fn apply(&mut self, block: &Block, events: &mut Vec<Event>) -> Applied {
+        let advanced = self.advance(block, events);
+        advanced.with_root(self.commit())
+    }
+
+    /// Height and time of the last applied block, and the mode after it.
+    fn position(&self) -> (Height, TimeMs, Mode);
+
+    /// The state root at the last commit.
     fn state_root(&self) -> Digest;
 
     /// Writes the whole state.

@@ -83,6 +83,7 @@ where
         backfill: register(3),
         blocks: register(4),
         gossip: register(5),
+        snapshots: register(6),
         blocker: oracle.clone(),
         peers: oracle,
     };

@@ -24,8 +24,8 @@ use tokio::sync::{mpsc, oneshot, watch};
 use crate::block::Block;
 use crate::catchup;
 use crate::consensus::{
-    Environment, Identity, Marshal, MarshalSetup, Role, SimplexSetup, Timeouts, Transport,
-    start_marshal, start_simplex,
+    Certificate, Environment, Identity, Marshal, MarshalSetup, Role, SimplexSetup, Timeouts,
+    Transport, start_marshal, start_simplex,
 };
 use crate::epochs::Epochs;
 use crate::executor::{Executor, SnapshotPolicy};
@@ -36,6 +36,8 @@ use crate::machine::Blueprint;
 use crate::mempool::MempoolLimits;
 use crate::shadow::{Feed, Shadow};
 use crate::shared::{Pacing, Shared, Stop};
+use crate::snapshot;
+use crate::sync::{self, SyncPolicy};
 
 /// A node's figures. Every one has a default.
 #[derive(Clone, Copy, Debug, Default, serde::Serialize, serde::Deserialize)]
@@ -53,6 +55,8 @@ pub struct Tuning {
     pub snapshots: SnapshotPolicy,
     /// How voting resumes after data loss.
     pub catchup: CatchupPolicy,
+    /// When a snapshot is fetched instead of the log.
+    pub sync: SyncPolicy,
 }
 
 /// How voting resumes after data loss.
@@ -84,6 +88,9 @@ pub struct NodeSetup {
     /// Precedes the names of what consensus stores; empty unless several nodes share a storage.
     pub prefix: String,
 }
+
+/// Answers of peers about snapshots that may wait.
+const HEARD_MAX: usize = 64;
 
 /// The block at height 0 of a venue.
 pub fn genesis_block(blueprint: &dyn Blueprint) -> Block {
@@ -140,6 +147,15 @@ where
             (sender, arrivals),
             transport.gossip,
         );
+        let synced = sync_first(&context, &setup, &shared, transport.snapshots).await;
+        let Beginning { floor, looked } = match synced {
+            Ok(beginning) => beginning,
+            Err(stop) => {
+                shared.stop(stop.clone());
+                shared.mempool().abandon();
+                return stop;
+            }
+        };
         let (inbox, updates) = mpsc::unbounded_channel();
         let marshal = start_marshal(
             &context,
@@ -147,6 +163,7 @@ where
             MarshalSetup {
                 identity: setup.identity.clone(),
                 genesis: genesis.clone(),
+                floor,
                 backfill: transport.backfill,
                 blocks: transport.blocks,
                 blocker: transport.blocker.clone(),
@@ -161,8 +178,9 @@ where
         let (replayed, ready) = oneshot::channel();
         context.child("pursuer").spawn({
             let (marshal, shared) = (marshal.clone(), shared.clone());
-            let every = Duration::from_millis(tuning.gossip.tip_ms);
-            move |clock| pursue(clock, marshal, shared, every)
+            let files = setup.files.clone();
+            let stops = !looked;
+            move |clock| pursue(clock, marshal, shared, stops.then_some(files), tuning)
         });
         if let Some(shadow) = shadow {
             let context = context.child("shadow").dedicated();
@@ -194,6 +212,79 @@ where
         stop
     });
     Ok((handle, task))
+}
+
+/// How a node begins.
+struct Beginning {
+    /// Where to start to fetch blocks, if that is not at genesis.
+    floor: Option<Certificate>,
+    /// Whether peers were asked for a snapshot, and had none that is nearer than the log.
+    looked: bool,
+}
+
+/// Serves snapshots from now on, and fetches one if this node needs it.
+async fn sync_first<E, S, R>(
+    context: &E,
+    setup: &NodeSetup,
+    shared: &Arc<Shared>,
+    (mut sender, receiver): (S, R),
+) -> Result<Beginning, Stop>
+where
+    E: Environment,
+    S: Sender<PublicKey = PeerKey>,
+    R: Receiver<PublicKey = PeerKey>,
+{
+    let storage = |error: io::Error| Stop::Storage {
+        context: "fetching a snapshot".to_owned(),
+        error: error.to_string(),
+    };
+    let files = setup.files.clone();
+    let (answers, mut heard) = mpsc::channel(HEARD_MAX);
+    context.child("snapshots").dedicated().spawn({
+        let (chain, files, sender) = (shared.chain, files.clone(), sender.clone());
+        move |_| sync::serve(chain, files, sender, receiver, answers)
+    });
+    let height = shared.frontier().height;
+    let is_new = catchup::is_fresh(&*files).map_err(storage)?;
+    let looked = sync::wanted(&*files, height, is_new).map_err(storage)?;
+    if looked {
+        let task = sync::Fetch {
+            blueprint: setup.blueprint.clone(),
+            files: files.clone(),
+            scheme: setup.identity.verifier(&shared.chain),
+            peers: setup.identity.committee.len().saturating_sub(1),
+            height,
+            policy: setup.tuning.sync,
+        };
+        let fetched = tokio::select! {
+            biased;
+            stop = shared.stopped() => return Err(stop),
+            fetched = sync::fetch(context, &task, &mut sender, &mut heard) => fetched,
+        };
+        if let Some(fetched) = fetched.map_err(storage)? {
+            return Err(Stop::Synced {
+                height: fetched.height,
+                served_by: fetched
+                    .served
+                    .values()
+                    .filter(|chunks| **chunks > 0)
+                    .count(),
+                liars: fetched.liars.iter().map(ToString::to_string).collect(),
+            });
+        }
+    }
+    let Some(base) = snapshot::base(&*files).map_err(storage)? else {
+        return Ok(Beginning {
+            floor: None,
+            looked,
+        });
+    };
+    let manifest = snapshot::manifest_at(&*files, shared.chain, base).map_err(storage)?;
+    let scheme = setup.identity.verifier(&shared.chain);
+    Ok(Beginning {
+        floor: manifest.and_then(|manifest| manifest.floor(&scheme)),
+        looked,
+    })
 }
 
 fn start_gossip<E, S, R>(
@@ -309,11 +400,34 @@ impl Reporter for Inbox {
 /// A certificate that a crash or a partition swallowed comes with the next block's. When this node's
 /// vote is needed for a next block, and that block's header speaks of a height that this node has not
 /// executed, none comes: this node waits for the certificate, the others for its vote.
-async fn pursue(clock: impl Clock, marshal: Marshal, shared: Arc<Shared>, every: Duration) {
+///
+/// A node that f + 1 peers say is very far behind stops to fetch a snapshot, given its folder.
+async fn pursue(
+    clock: impl Clock,
+    marshal: Marshal,
+    shared: Arc<Shared>,
+    folder: Option<Arc<dyn Files>>,
+    tuning: Tuning,
+) {
     let mut before = shared.frontier().height;
     loop {
-        clock.sleep(every).await;
+        clock
+            .sleep(Duration::from_millis(tuning.gossip.tip_ms))
+            .await;
         let now = shared.frontier().height;
+        let blocks = shared.blocks_behind(now);
+        if blocks >= tuning.sync.behind_blocks
+            && let Some(files) = &folder
+        {
+            let stop = match sync::want(&**files) {
+                Ok(()) => Stop::Behind { blocks },
+                Err(error) => Stop::Storage {
+                    context: "writing the marker for a snapshot".to_owned(),
+                    error: error.to_string(),
+                },
+            };
+            return shared.stop(stop);
+        }
         if now == before {
             for (peer, tip) in shared.peers_past(now) {
                 if let Ok(peer) = PeerKey::decode(Bytes::copy_from_slice(&peer)) {
@@ -367,6 +481,7 @@ async fn replay(executor: &mut Executor, marshal: &Marshal, shared: &Shared) -> 
         let certificate = certificate(marshal, height).await;
         executor.log(block.inner(), &certificate)?;
     }
+    executor.bridge()?;
     for height in start + 1..=processed {
         let block = marshal.get_block(BlockHeight::new(height)).await;
         let block = block.ok_or_else(|| missing(height))?;

@@ -98,7 +98,7 @@ fn run(
 ) -> Stop {
     loop {
         let stop = run_once(config, sender);
-        if stop != Stop::MayVote || *lock(asked) {
+        if !stop.starts_again() || *lock(asked) {
             return stop;
         }
         tracing::info!(node = config.index, "{stop}");

@@ -24,10 +24,14 @@ use crate::journal;
 use crate::machine::{Blueprint, Machine};
 use crate::quarantine::Quarantine;
 use crate::shared::{Frontier, ROOT_LAG_MAX, Shared, lock};
-use crate::snapshot::{self, Certified, Manifest};
+use crate::snapshot::{self, Certified, HEADERS_MAX, Manifest};
 
 /// Blocks that wait for the shadow at most; those before are read from the log when it comes to them.
 const QUEUE_MAX: usize = 512;
+
+/// Blocks between two comparisons of the state roots. The root is over the whole state, so a
+/// comparison answers for all blocks since the last.
+const COMPARE_EVERY: u64 = 16;
 
 /// A block that the executor has applied.
 #[derive(Debug)]
@@ -107,6 +111,10 @@ pub struct Shadow {
     ahead: VecDeque<Fed>,
     /// Height of the last snapshot.
     taken: Height,
+    /// The newest certificate at or below the frontier.
+    floor: Bytes,
+    /// The state is held here until a certificate covers the header that states its root.
+    holding: bool,
 }
 
 impl Shadow {
@@ -129,6 +137,8 @@ impl Shadow {
             frontier,
             ahead: VecDeque::new(),
             taken: frontier.height,
+            floor: Bytes::new(),
+            holding: false,
         }
     }
 
@@ -157,7 +167,7 @@ impl Shadow {
     }
 
     /// The state that the executor started from.
-    fn start(&self) -> Result<Box<dyn Machine>, Fault> {
+    fn start(&mut self) -> Result<Box<dyn Machine>, Fault> {
         let height = self.frontier.height;
         if height.get() == 0 {
             return Ok(self.blueprint.genesis());
@@ -171,9 +181,11 @@ impl Shadow {
                 .ok_or_else(|| "it is of another height".to_owned())
         };
         let found = snapshot::load(&*self.files, self.shared.chain, height.get(), restore)?;
-        found
-            .map(|(_, machine)| machine)
-            .ok_or(Fault::Missing(height))
+        let (manifest, machine) = found.ok_or(Fault::Missing(height))?;
+        if let Some(certified) = manifest.certified {
+            self.floor = certified.floor.into();
+        }
+        Ok(machine)
     }
 
     /// Takes a block in, applies what its header certifies, and takes a snapshot if one is due.
@@ -181,20 +193,34 @@ impl Shadow {
         if fed.after.height <= self.frontier.height {
             return Ok(());
         }
-        let (header, certificate) = (fed.header.clone(), fed.certificate.clone());
-        let certified = header.executed;
+        let (certified, certificate) = (fed.header.executed, fed.certificate.clone());
         self.ahead.push_back(fed);
-        while self.frontier.height < certified {
-            self.step(machine)?;
+        if !self.holding {
+            while self.frontier.height < certified {
+                self.step(machine, certified)?;
+            }
+            let stated = self.frontier.height == certified;
+            self.holding = stated && self.is_due() && self.next_is_queued();
         }
-        if !certificate.is_empty() && self.frontier.height == certified && self.is_due() {
+        if self.holding && !certificate.is_empty() {
+            self.compare(machine)?;
+            let headers = self.ahead.iter().map(|fed| fed.header.encode().to_vec());
             let proof = Certified {
-                header: header.encode().to_vec(),
+                headers: headers.collect(),
                 certificate: certificate.to_vec(),
+                floor: self.floor.to_vec(),
             };
             self.snapshot(machine, proof)?;
+            self.holding = false;
         }
+        self.holding &= self.ahead.len() < HEADERS_MAX;
         Ok(())
+    }
+
+    /// Whether the headers that follow the state are at hand.
+    fn next_is_queued(&self) -> bool {
+        let next = self.ahead.front().map(|fed| fed.after.height);
+        next == Some(self.frontier.height.next()) && self.ahead.len() <= HEADERS_MAX
     }
 
     fn is_due(&self) -> bool {
@@ -203,24 +229,27 @@ impl Shadow {
         round(self.frontier.height) > round(self.taken)
     }
 
-    fn step(&mut self, machine: &mut dyn Machine) -> Result<(), Fault> {
+    fn step(&mut self, machine: &mut dyn Machine, certified: Height) -> Result<(), Fault> {
         let next = self.frontier.height.next();
         match self.ahead.front() {
             Some(fed) if fed.after.height == next => {
                 if let Some(fed) = self.ahead.pop_front() {
                     let (digest, root) = (fed.after.digest, Some(fed.after.root));
                     self.apply(machine, &fed.block, digest, &fed.quarantined, root)?;
+                    self.pass(fed.certificate);
                 }
                 Ok(())
             }
-            _ => self.read_back(machine),
+            _ => self.read_back(machine, certified),
         }
     }
 
-    /// Applies the blocks that the queue could not hold, from the log.
-    fn read_back(&mut self, machine: &mut dyn Machine) -> Result<(), Fault> {
-        let until = self.ahead.front().map(|fed| fed.after.height);
-        let until = until.unwrap_or(self.frontier.height);
+    /// Applies the blocks that the queue could not hold, from the log, up to `certified` at most.
+    fn read_back(&mut self, machine: &mut dyn Machine, certified: Height) -> Result<(), Fault> {
+        let queued = self.ahead.front().map(|fed| fed.after.height);
+        let until = certified
+            .next()
+            .min(queued.unwrap_or(Height::new(u64::MAX)));
         let quarantine = Quarantine::load(&*self.files)?;
         let reader = journal::Reader::open(self.files.clone(), self.frontier.height.next())?;
         for record in reader {
@@ -237,6 +266,7 @@ impl Shadow {
             let quarantined: Vec<u32> = quarantine.of(header.height).collect();
             let root = self.shared.root_at(header.height);
             self.apply(machine, &block, header.digest(), &quarantined, root)?;
+            self.pass(record.certificate.clone());
         }
         let next = self.frontier.height.next();
         if next < until {
@@ -257,26 +287,43 @@ impl Shadow {
         for index in quarantined {
             machine.quarantine(height, *index);
         }
-        let run = AssertUnwindSafe(|| machine.apply(block, &mut Vec::new()));
-        let applied = catch_unwind(run).map_err(|_| Fault::Panicked(height))?;
-        let found = applied.state_root;
-        if let Some(expected) = expected.filter(|expected| *expected != found) {
+        let run = AssertUnwindSafe(|| machine.advance(block, &mut Vec::new()));
+        let advanced = catch_unwind(run).map_err(|_| Fault::Panicked(height))?;
+        let root = expected.unwrap_or_else(|| machine.commit());
+        self.frontier = Frontier {
+            height,
+            time: advanced.time,
+            digest,
+            root,
+            mode: advanced.mode,
+        };
+        self.roots.push_back((height, root));
+        if self.roots.len() > ROOT_LAG_MAX as usize + 1 {
+            self.roots.pop_front();
+        }
+        if height.get().is_multiple_of(COMPARE_EVERY) {
+            self.compare(machine)?;
+        }
+        Ok(())
+    }
+
+    /// Notes the certificate of the block that was applied last.
+    fn pass(&mut self, certificate: Bytes) {
+        if !certificate.is_empty() {
+            self.floor = certificate;
+        }
+    }
+
+    /// Compares this machine's root with the executor's.
+    fn compare(&self, machine: &mut dyn Machine) -> Result<(), Fault> {
+        let (height, expected) = (self.frontier.height, self.frontier.root);
+        let found = machine.commit();
+        if found != expected {
             return Err(Fault::Differs {
                 height,
                 expected,
                 found,
             });
-        }
-        self.frontier = Frontier {
-            height,
-            time: applied.time,
-            digest,
-            root: found,
-            mode: applied.mode,
-        };
-        self.roots.push_back((height, found));
-        if self.roots.len() > ROOT_LAG_MAX as usize + 1 {
-            self.roots.pop_front();
         }
         Ok(())
     }

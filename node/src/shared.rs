@@ -188,6 +188,25 @@ pub enum Stop {
     /// The node followed long enough; it starts again and votes.
     #[error("caught up past every view this validator may have voted in; restarting to vote")]
     MayVote,
+    /// A snapshot was fetched; the node starts again from it.
+    #[error(
+        "fetched the state after block {height} from {served_by} peers; restarting from it. Peers that \
+         sent something else, and are asked for nothing more: {liars:?}"
+    )]
+    Synced {
+        /// After which block.
+        height: Height,
+        /// How many peers served a part of it.
+        served_by: usize,
+        /// Network keys of peers whose snapshot did not verify.
+        liars: Vec<String>,
+    },
+    /// Peers are so far ahead that their snapshot is nearer than the log.
+    #[error("{blocks} blocks behind the other validators; restarting to fetch a snapshot")]
+    Behind {
+        /// How many.
+        blocks: u64,
+    },
     /// A finalized block does not extend the last one: storage or code is broken.
     #[error(
         "block {height} does not extend the block before it. Kept: everything. Do: run `lifeboat verify` on the data folder"
@@ -196,6 +215,16 @@ pub enum Stop {
         /// The block.
         height: Height,
     },
+}
+
+impl Stop {
+    /// Whether the node is only to be started again.
+    pub fn starts_again(&self) -> bool {
+        matches!(
+            self,
+            Self::MayVote | Self::Synced { .. } | Self::Behind { .. }
+        )
+    }
 }
 
 /// What was last heard of a peer.
@@ -388,6 +417,16 @@ impl Shared {
         let peers = lock(&self.peers);
         let past = peers.iter().filter(|(_, tip)| tip.height > height);
         past.map(|(peer, tip)| (*peer, tip.height)).collect()
+    }
+
+    /// How far f + 1 peers say that they are past `height`.
+    pub fn blocks_behind(&self, height: Height) -> u64 {
+        let peers = lock(&self.peers);
+        let mut tips: Vec<u64> = peers.values().map(|tip| tip.height.get()).collect();
+        tips.sort_unstable_by(|left, right| right.cmp(left));
+        // n - 1 peers of n = 3f + 1 validators: f of them may say anything.
+        let honest = tips.get(tips.len() / 3).copied().unwrap_or(0);
+        honest.saturating_sub(height.get())
     }
 
     /// Peers heard since `since`.

@@ -9,29 +9,47 @@
 use std::io::{self, Read, Write};
 
 use borsh::{BorshDeserialize, BorshSerialize};
+use bytes::Bytes;
+use commonware_codec::DecodeExt as _;
 use commonware_cryptography::{Blake3, Hasher as _};
+use commonware_parallel::Sequential;
 use lifeboat_engine::types::{ChainId, Digest, Height, Mode, TimeMs};
+use rand::SeedableRng as _;
+use rand::rngs::StdRng;
 
-use crate::block::keccak256;
+use crate::block::{Header, keccak256};
+use crate::consensus::{Certificate, Scheme, header_certificate};
 use crate::files::Files;
+use crate::machine::{Blueprint, Machine};
 use crate::shared::Frontier;
 
 /// Bytes of a chunk; the last one may be shorter.
 pub const CHUNK_BYTES: usize = 1 << 20;
 /// Chunks of a snapshot at most: 64 GiB of state.
 const CHUNKS_MAX: usize = 1 << 16;
-const MAGIC: [u8; 8] = *b"LBSNAP\0\x02";
+const MAGIC: [u8; 8] = *b"LBSNAP\0\x03";
 const KEPT: usize = 2;
 const MANIFEST: &str = "manifest";
 const STATE: &str = "state";
+const ARRIVING: &str = "arriving";
+/// Names the snapshot that a node fetched from peers: its log begins there.
+const BASE: &str = "snapshot-base";
+/// Headers in a snapshot's chain at most.
+pub const HEADERS_MAX: usize = 64;
+/// Bytes of a manifest at most: its chunks' digests, recent roots, headers and certificates.
+pub const MANIFEST_BYTES_MAX: usize = 32 * CHUNKS_MAX + (128 << 10);
 
-/// A finalized block's header that states the snapshot's root, and the block's certificate.
+/// Why a snapshot's root is the validators' word: a chain of headers from the snapshot's block to one
+/// with a certificate. One of them states the root, and the certificate covers them all.
 #[derive(Clone, Debug, PartialEq, Eq, BorshSerialize, BorshDeserialize)]
 pub struct Certified {
-    /// The header, encoded.
-    pub header: Vec<u8>,
-    /// The certificate, encoded.
+    /// The headers after the snapshot's block, encoded, each the parent of the next.
+    pub headers: Vec<Vec<u8>>,
+    /// The last header's certificate, encoded.
     pub certificate: Vec<u8>,
+    /// The certificate of the newest block at or below the snapshot's that has one of its own: where
+    /// a node that begins with this snapshot starts to fetch blocks. Empty if there was none.
+    pub floor: Vec<u8>,
 }
 
 /// What a snapshot is and what its chunks must be.
@@ -73,6 +91,9 @@ impl Manifest {
     pub fn parse(chain: ChainId, bytes: &[u8]) -> Result<Self, &'static str> {
         let body = bytes.len().checked_sub(32).ok_or("it is cut short")?;
         let (body, check) = bytes.split_at(body);
+        if bytes.len() > MANIFEST_BYTES_MAX {
+            return Err("it is over its bound");
+        }
         if body.len() < MAGIC.len() || body[..6] != MAGIC[..6] {
             return Err("it is not a snapshot's manifest");
         }
@@ -93,7 +114,73 @@ impl Manifest {
         Ok(manifest)
     }
 
-    fn encode(&self) -> io::Result<Vec<u8>> {
+    /// Whether two manifests are of the same bytes.
+    pub fn same_state(&self, other: &Self) -> bool {
+        self.height == other.height && self.root == other.root && self.chunks == other.chunks
+    }
+
+    /// Whether the validators stand behind `height`, `digest` and `root`: the headers follow the
+    /// snapshot's block without a gap, one states the root after it, and the last one's certificate
+    /// verifies under `scheme`.
+    pub fn is_certified(&self, scheme: &Scheme) -> bool {
+        let Some(certified) = &self.certified else {
+            return false;
+        };
+        let mut last = (self.height, self.digest);
+        let mut stated = false;
+        let mut header = None;
+        for encoded in certified.headers.iter().take(HEADERS_MAX) {
+            let Some(next) = Header::decode_all(encoded) else {
+                return false;
+            };
+            let follows =
+                next.chain == self.chain && next.height == last.0.next() && next.parent == last.1;
+            if !follows {
+                return false;
+            }
+            stated |= next.executed == self.height && next.state_root == self.root;
+            last = (next.height, next.digest());
+            header = Some(next);
+        }
+        header.is_some_and(|header| {
+            let certificate = Bytes::copy_from_slice(&certified.certificate);
+            stated && header_certificate(&header, certificate, scheme).is_some()
+        })
+    }
+
+    /// The certificate at which a node that begins with this snapshot starts to fetch blocks.
+    pub fn floor(&self, scheme: &Scheme) -> Option<Certificate> {
+        let encoded = Bytes::copy_from_slice(&self.certified.as_ref()?.floor);
+        let floor = Certificate::decode(encoded).ok()?;
+        let mut rng = StdRng::from_seed(self.digest.0);
+        floor.verify(&mut rng, scheme, &Sequential).then_some(floor)
+    }
+
+    /// Whether `bytes` are the state's chunk `index`.
+    pub fn is_chunk(&self, index: usize, bytes: &[u8]) -> bool {
+        let offset = index as u64 * CHUNK_BYTES as u64;
+        let len = self
+            .state_len
+            .saturating_sub(offset)
+            .min(CHUNK_BYTES as u64);
+        bytes.len() as u64 == len
+            && self
+                .chunks
+                .get(index)
+                .is_some_and(|digest| chunk_digest(bytes) == *digest)
+    }
+
+    /// The same without what only its author's word stands behind: the roots before it.
+    pub fn without_claims(mut self) -> Self {
+        self.roots = vec![(self.height, self.root)];
+        self
+    }
+
+    /// Its encoding, with a checksum at the end.
+    ///
+    /// # Errors
+    /// None that is expected: it is written into memory.
+    pub fn encode(&self) -> io::Result<Vec<u8>> {
         let mut bytes = borsh::to_vec(self)?;
         let check = keccak256(&[&bytes]);
         bytes.extend_from_slice(&check.0);
@@ -217,14 +304,16 @@ fn retain_newest(files: &dyn Files) -> io::Result<()> {
         .len()
         .checked_sub(KEPT)
         .map_or(0, |place| known[place]);
+    let base = base(files)?;
+    let is_old = |height: u64| height < oldest && Some(height) != base;
     for height in &known {
-        if *height < oldest {
+        if is_old(*height) {
             files.remove(&name(*height, MANIFEST))?;
         }
     }
     // States without a manifest are what a crash left.
     for height in heights(files, STATE)? {
-        if height < oldest {
+        if is_old(height) {
             files.remove(&name(height, STATE))?;
         }
     }
@@ -235,6 +324,7 @@ fn retain_newest(files: &dyn Files) -> io::Result<()> {
 pub struct StateReader<'a> {
     files: &'a dyn Files,
     manifest: &'a Manifest,
+    file: String,
     next: usize,
     chunk: Vec<u8>,
     taken: usize,
@@ -246,6 +336,7 @@ impl<'a> StateReader<'a> {
         Self {
             files,
             manifest,
+            file: name(manifest.height.get(), STATE),
             next: 0,
             chunk: Vec::new(),
             taken: 0,
@@ -253,14 +344,12 @@ impl<'a> StateReader<'a> {
     }
 
     fn fetch(&mut self) -> io::Result<()> {
-        let Some(digest) = self.manifest.chunks.get(self.next) else {
+        if self.next == self.manifest.chunks.len() {
             return Ok(());
-        };
+        }
         let offset = self.next as u64 * CHUNK_BYTES as u64;
-        let len = (self.manifest.state_len - offset).min(CHUNK_BYTES as u64);
-        let state = name(self.manifest.height.get(), STATE);
-        let chunk = self.files.read_at(&state, offset, len as usize)?;
-        if chunk.len() as u64 != len || chunk_digest(&chunk) != *digest {
+        let chunk = self.files.read_at(&self.file, offset, CHUNK_BYTES)?;
+        if !self.manifest.is_chunk(self.next, &chunk) {
             let what = format!("chunk {} of its state is damaged", self.next);
             return Err(io::Error::new(io::ErrorKind::InvalidData, what));
         }
@@ -283,6 +372,156 @@ impl Read for StateReader<'_> {
         self.taken += count;
         Ok(count)
     }
+}
+
+/// The state that `state` holds, if it is the one that `manifest` is of.
+///
+/// # Errors
+/// What is wrong with it, for a person.
+pub fn accept(
+    blueprint: &dyn Blueprint,
+    manifest: &Manifest,
+    state: &mut dyn Read,
+) -> Result<Box<dyn Machine>, String> {
+    let machine = blueprint
+        .restore(state)
+        .map_err(|error| error.to_string())?;
+    if machine.state_root() != manifest.root {
+        return Err("its state does not have the root it claims".to_owned());
+    }
+    if machine.position() != (manifest.height, manifest.time, manifest.mode) {
+        return Err("its state is of another height, time or mode than it claims".to_owned());
+    }
+    Ok(machine)
+}
+
+/// The manifest of the newest snapshot that carries the validators' word; its state is not looked at.
+///
+/// # Errors
+/// When the folder cannot be read.
+pub fn newest_certified(files: &dyn Files, chain: ChainId) -> io::Result<Option<Manifest>> {
+    for height in heights(files, MANIFEST)?.into_iter().rev() {
+        let bytes = files.read(&name(height, MANIFEST))?.unwrap_or_default();
+        let manifest = Manifest::parse(chain, &bytes).ok();
+        if let Some(manifest) = manifest.filter(|manifest| manifest.certified.is_some()) {
+            return Ok(Some(manifest));
+        }
+    }
+    Ok(None)
+}
+
+/// A chunk of a snapshot's state as it lies on disk; empty past the end.
+///
+/// # Errors
+/// When there is no such snapshot.
+pub fn chunk(files: &dyn Files, height: u64, index: u32) -> io::Result<Vec<u8>> {
+    read_chunk(files, &name(height, STATE), index)
+}
+
+/// The snapshot at which this node's log begins, if it does not begin at genesis.
+///
+/// # Errors
+/// When the folder cannot be read.
+pub fn base(files: &dyn Files) -> io::Result<Option<u64>> {
+    let bytes = files.read(BASE)?;
+    Ok(bytes.and_then(|bytes| Some(u64::from_le_bytes(bytes.try_into().ok()?))))
+}
+
+/// The manifest of the snapshot at `height`, if it is whole.
+///
+/// # Errors
+/// When the folder cannot be read.
+pub fn manifest_at(files: &dyn Files, chain: ChainId, height: u64) -> io::Result<Option<Manifest>> {
+    let bytes = files.read(&name(height, MANIFEST))?;
+    Ok(bytes.and_then(|bytes| Manifest::parse(chain, &bytes).ok()))
+}
+
+/// A snapshot that arrives chunk by chunk. It becomes known only when all of it is here, durable and
+/// accepted; an interrupted one goes on where it stopped.
+pub struct Arrival<'a> {
+    files: &'a dyn Files,
+    manifest: &'a Manifest,
+    file: String,
+    chunks: u32,
+}
+
+impl<'a> Arrival<'a> {
+    /// Begins, or goes on with what an earlier attempt left of the same state.
+    ///
+    /// # Errors
+    /// When the disk fails.
+    pub fn resume(files: &'a dyn Files, manifest: &'a Manifest) -> io::Result<Self> {
+        let height = manifest.height.get();
+        for other in heights(files, ARRIVING)? {
+            if other != height {
+                files.remove(&name(other, ARRIVING))?;
+            }
+        }
+        let file = name(height, ARRIVING);
+        let mut chunks = 0;
+        if let Some(len) = files.len(&file)? {
+            while manifest.is_chunk(chunks as usize, &read_chunk(files, &file, chunks)?) {
+                chunks += 1;
+            }
+            let whole = (u64::from(chunks) * CHUNK_BYTES as u64).min(manifest.state_len);
+            if len > whole {
+                files.truncate(&file, whole)?;
+            }
+        }
+        Ok(Self {
+            files,
+            manifest,
+            file,
+            chunks,
+        })
+    }
+
+    /// Chunks that are here.
+    pub fn chunks(&self) -> u32 {
+        self.chunks
+    }
+
+    /// Adds the next chunk, which was checked.
+    ///
+    /// # Errors
+    /// When the disk fails.
+    pub fn append(&mut self, chunk: &[u8]) -> io::Result<()> {
+        self.files.append(&self.file, chunk)?;
+        self.chunks += 1;
+        Ok(())
+    }
+
+    /// Ends: when `accept` takes the state it becomes a snapshot of this node, and the base of its
+    /// log; else it is removed and the inner error says why.
+    ///
+    /// # Errors
+    /// When the disk fails.
+    pub fn finish<M>(
+        self,
+        accept: impl FnOnce(&mut dyn Read) -> Result<M, String>,
+    ) -> io::Result<Result<(), String>> {
+        let (files, height) = (self.files, self.manifest.height.get());
+        files.sync(&self.file)?;
+        let accepted = {
+            let mut state = StateReader {
+                file: self.file.clone(),
+                ..StateReader::new(files, self.manifest)
+            };
+            accept(&mut state).map(drop)
+        };
+        if accepted.is_err() {
+            files.remove(&self.file)?;
+            return Ok(accepted);
+        }
+        files.rename(&self.file, &name(height, STATE))?;
+        files.replace(BASE, &height.to_le_bytes())?;
+        files.replace(&name(height, MANIFEST), &self.manifest.encode()?)?;
+        Ok(Ok(()))
+    }
+}
+
+fn read_chunk(files: &dyn Files, file: &str, index: u32) -> io::Result<Vec<u8>> {
+    files.read_at(file, u64::from(index) * CHUNK_BYTES as u64, CHUNK_BYTES)
 }
 
 /// Tries snapshots from the newest at or below `height_max` down until `accept` takes one.

@@ -2,17 +2,25 @@
 
 use std::io;
 
-use lifeboat_engine::types::{ChainId, Digest, Height, TimeMs};
+use lifeboat_engine::types::{ChainId, Digest, Height, Mode, TimeMs};
 use lifeboat_engine::{
-    Applied, Block, CheckedCommand, Command, Engine, Event, Genesis, GenesisError, auth,
+    Advanced, Block, CheckedCommand, Command, Engine, Event, Genesis, GenesisError, auth,
 };
 
 use crate::machine::{Blueprint, Machine};
 
 impl Machine for Engine {
-    fn apply(&mut self, block: &Block, events: &mut Vec<Event>) -> Applied {
+    fn advance(&mut self, block: &Block, events: &mut Vec<Event>) -> Advanced {
         // The executor applies heights in order, so a refusal is a broken invariant (I3).
-        Self::apply(self, block, events).expect("I3: blocks come in height order")
+        Self::advance(self, block, events).expect("I3: blocks come in height order")
+    }
+
+    fn commit(&mut self) -> Digest {
+        Self::commit(self)
+    }
+
+    fn position(&self) -> (Height, TimeMs, Mode) {
+        (self.height(), self.time(), self.mode().mode)
     }
 
     fn state_root(&self) -> Digest {

@@ -21,6 +21,7 @@ use crate::machine::{Blueprint, Machine};
 use crate::node::genesis_block;
 use crate::quarantine::{Quarantine, panic_message};
 use crate::shared::ROOT_LAG_MAX;
+use crate::snapshot::{self, Manifest, StateReader};
 
 /// What a replay found to be in order.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -35,6 +36,9 @@ pub struct Verified {
     pub roots_compared: u64,
     /// The last block whose certificate was checked; it covers all before it.
     pub certified: Option<Height>,
+    /// The certified snapshot at which the log begins, if it does not begin at genesis: the node
+    /// fetched its state from peers then.
+    pub base: Option<Height>,
     /// Where the log ends in the middle of a record, if it does: a crash does that.
     pub torn: Option<String>,
 }
@@ -55,7 +59,10 @@ pub enum VerifyError {
     #[error(transparent)]
     Keys(#[from] KeyError),
     /// The log does not begin with block 1.
-    #[error("the block log begins with block {0}, so it cannot be replayed from genesis")]
+    #[error(
+        "the block log begins with block {0}, and the folder has no snapshot of the block before it that \
+         the validators certified"
+    )]
     Incomplete(Height),
     /// A block does not extend the one before it, or belongs to another venue.
     #[error("block {0} does not extend the block before it")]
@@ -70,6 +77,9 @@ pub enum VerifyError {
         /// What the replay has.
         found: Digest,
     },
+    /// The snapshot at which the log begins is not what it claims.
+    #[error("the snapshot at which the block log begins: {0}")]
+    Snapshot(String),
     /// A certificate does not verify.
     #[error("the certificate of block {0} does not verify against the venue's key")]
     Certificate(Height),
@@ -87,8 +97,11 @@ struct Replay<'a> {
     blueprint: &'a dyn Blueprint,
     machine: Box<dyn Machine>,
     quarantine: Quarantine,
-    last: Header,
+    /// The last block.
+    last: (Height, Digest),
+    /// The roots from `base` on.
     roots: Vec<Digest>,
+    base: Height,
     verified: Verified,
 }
 
@@ -96,8 +109,9 @@ impl Replay<'_> {
     fn step(&mut self, block: &Block) -> Result<(), VerifyError> {
         let header = block.header();
         let height = header.height;
-        let linked = header.parent == self.last.digest() && header.chain == self.last.chain;
-        if !linked || height != self.last.height.next() || header.executed >= height {
+        let (before, parent) = self.last;
+        let linked = header.parent == parent && header.chain == self.blueprint.chain();
+        if !linked || height != before.next() || header.executed >= height {
             return Err(VerifyError::Unchained(height));
         }
         self.compare(header)?;
@@ -116,13 +130,16 @@ impl Replay<'_> {
         self.verified.height = height;
         self.verified.root = applied.state_root;
         self.verified.commands += block.body().commands().len() as u64;
-        self.last = header.clone();
+        self.last = (height, header.digest());
         Ok(())
     }
 
     fn compare(&mut self, header: &Header) -> Result<(), VerifyError> {
         let lag = header.height.get() - header.executed.get();
-        let found = self.roots.get(header.executed.get() as usize).copied();
+        let Some(place) = header.executed.get().checked_sub(self.base.get()) else {
+            return Ok(()); // It speaks of a height before the log.
+        };
+        let found = self.roots.get(place as usize).copied();
         match found {
             Some(found) if found == header.state_root && lag <= ROOT_LAG_MAX => {
                 self.verified.roots_compared += 1;
@@ -137,7 +154,32 @@ impl Replay<'_> {
     }
 }
 
-/// Replays a block log from genesis. `progress` gets bytes done and bytes in all.
+/// Goes on from the certified snapshot whose block is `height`.
+fn begin_at(
+    replay: &mut Replay<'_>,
+    files: &dyn Files,
+    scheme: Option<&Scheme>,
+    height: Height,
+) -> Result<(), VerifyError> {
+    let chain = replay.blueprint.chain();
+    let manifest = snapshot::manifest_at(files, chain, height.get())?;
+    let certified = |manifest: &Manifest| scheme.is_some_and(|key| manifest.is_certified(key));
+    let incomplete = || VerifyError::Incomplete(height.next());
+    let manifest = manifest.filter(certified).ok_or_else(incomplete)?;
+    let mut state = StateReader::new(files, &manifest);
+    let machine = snapshot::accept(replay.blueprint, &manifest, &mut state);
+    replay.machine = machine.map_err(VerifyError::Snapshot)?;
+    let at = manifest.frontier();
+    replay.last = (at.height, at.digest);
+    replay.base = at.height;
+    replay.roots = vec![at.root];
+    replay.verified.base = Some(at.height);
+    replay.verified.height = at.height;
+    replay.verified.root = at.root;
+    Ok(())
+}
+
+/// Replays a block log from genesis, or from the certified snapshot at which it begins. `progress` gets bytes done and bytes in all.
 ///
 /// # Errors
 /// The first difference.
@@ -152,12 +194,13 @@ pub fn verify(
         blueprint,
         machine: blueprint.genesis(),
         quarantine: Quarantine::load(&*files)?,
-        last: genesis.header().clone(),
+        last: (Height::new(0), genesis.header().digest()),
         roots: vec![genesis.header().state_root],
+        base: Height::new(0),
         verified: Verified::default(),
     };
     replay.verified.root = genesis.header().state_root;
-    let mut reader = Reader::open(files, Height::new(0))?;
+    let mut reader = Reader::open(files.clone(), Height::new(0))?;
     let mut certified = None;
     while let Some(record) = reader.next() {
         let record = match record {
@@ -169,8 +212,8 @@ pub fn verify(
             Err(error) => return Err(error.into()),
         };
         let height = record.block.header().height;
-        if replay.verified.height.get() == 0 && height.get() != 1 {
-            return Err(VerifyError::Incomplete(height));
+        if replay.verified.height.get() == 0 && height.get() > 1 {
+            begin_at(&mut replay, &*files, scheme, Height::new(height.get() - 1))?;
         }
         replay.step(&record.block)?;
         let (done, all) = reader.progress();

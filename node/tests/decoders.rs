@@ -15,12 +15,20 @@ mod request;
 mod samples;
 #[path = "../../fuzz/src/snapshot.rs"]
 mod snapshot;
+#[path = "../../fuzz/src/snapshot_message.rs"]
+mod snapshot_message;
+
+use std::io::Write as _;
 
 use commonware_codec::Encode as _;
-use lifeboat_engine::types::{ChainId, Digest, Height, TimeMs};
+use lifeboat_engine::types::{ChainId, Digest, Height, Mode, TimeMs};
 use lifeboat_engine::{Engine, Genesis, Parameters, Reject};
 use lifeboat_node::block::{Block, Body, Claim, keccak256};
+use lifeboat_node::files::Memory;
 use lifeboat_node::ingress::{Reply, Request};
+use lifeboat_node::shared::Frontier;
+use lifeboat_node::snapshot::{Certified, Writer};
+use lifeboat_node::sync::Message;
 
 #[global_allocator]
 static ALLOCATOR: memory::Counting = memory::Counting;
@@ -104,6 +112,44 @@ fn sample() -> Block {
             .collect(),
     );
     Block::propose(&context, claim, body)
+}
+
+#[test]
+fn wrong_messages_about_snapshots_get_an_answer() {
+    let files = Memory::default();
+    let genesis = sample();
+    let frontier = Frontier {
+        height: Height::new(7),
+        time: TimeMs::new(8),
+        digest: Digest([4; 32]),
+        root: Digest([5; 32]),
+        mode: Mode::Open,
+    };
+    let mut writer = Writer::begin(&files, frontier.height).unwrap();
+    writer.write_all(b"a state").unwrap();
+    let certified = Certified {
+        headers: vec![genesis.header().encode().to_vec()],
+        certificate: vec![6; 48],
+        floor: vec![7; 48],
+    };
+    let roots = vec![(frontier.height, frontier.root)];
+    let manifest = writer.finish(ChainId([1; 32]), frontier, roots, Some(certified));
+    let manifest = manifest.unwrap().encode().unwrap();
+    for message in [
+        Message::WantManifest,
+        Message::Manifest(manifest),
+        Message::WantChunk {
+            height: 7,
+            index: 0,
+        },
+        Message::Chunk {
+            height: 7,
+            index: 0,
+            bytes: b"a state".to_vec(),
+        },
+    ] {
+        check_all(&message.encode(), snapshot_message::check);
+    }
 }
 
 #[test]

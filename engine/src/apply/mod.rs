@@ -41,7 +41,7 @@ pub use snapshot::{SNAPSHOT_VERSION, SnapshotError};
 pub use views::{BookLevel, MarginSummary, OrderView};
 
 use crate::auth::NonceWindow;
-use crate::block::{Applied, Block, CheckedCommand, Signer};
+use crate::block::{Advanced, Applied, Block, CheckedCommand, Signer};
 use crate::book::Books;
 use crate::command::Command;
 use crate::event::Event;
@@ -119,6 +119,21 @@ impl Engine {
     /// # Errors
     /// [`ApplyError::WrongHeight`] when the block is not the next one.
     pub fn apply(&mut self, block: &Block, events: &mut Vec<Event>) -> Result<Applied, ApplyError> {
+        let advanced = self.advance(block, events)?;
+        Ok(advanced.with_root(self.commit()))
+    }
+
+    /// [`apply`](Self::apply) without the state root, for whoever follows blocks whose roots others
+    /// compare: one [`commit`](Self::commit) over many blocks hashes once what they all touched.
+    /// [`state_root`](Self::state_root) and proofs stay at the last commit.
+    ///
+    /// # Errors
+    /// [`ApplyError::WrongHeight`] when the block is not the next one.
+    pub fn advance(
+        &mut self,
+        block: &Block,
+        events: &mut Vec<Event>,
+    ) -> Result<Advanced, ApplyError> {
         let expected = self.height.next();
         if block.height != expected {
             return Err(ApplyError::WrongHeight {
@@ -132,13 +147,11 @@ impl Engine {
         let first_event = self.events_emitted.saturating_add(1);
         let emitted = u64::try_from(events.len().saturating_sub(before)).unwrap_or(0);
         self.events_emitted = self.events_emitted.saturating_add(emitted);
-        let state_root = self.commit();
-        Ok(Applied {
+        Ok(Advanced {
             height: self.height,
             time: self.time,
             first_event,
             mode: self.mode.mode,
-            state_root,
         })
     }
 
@@ -195,7 +208,8 @@ impl Engine {
         }
     }
 
-    /// The root of the state after the last applied block.
+    /// The root of the state at the last commit: after the last applied block, unless blocks were
+    /// only advanced since.
     pub fn state_root(&self) -> Digest {
         self.roots.state_root()
     }

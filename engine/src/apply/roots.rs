@@ -64,7 +64,7 @@ impl Roots {
 
 impl Engine {
     /// Hashes everything touched since the last call and returns the new root.
-    pub(super) fn commit(&mut self) -> Digest {
+    pub fn commit(&mut self) -> Digest {
         let mut slots = core::mem::take(&mut self.roots.slots);
         slots.clear();
         self.books.drain_touched(&mut slots);

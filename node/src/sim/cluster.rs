@@ -14,11 +14,11 @@ use commonware_runtime::{Clock as _, Handle, Runner as _, Supervisor as _, deter
 use commonware_utils::ordered::Set;
 use commonware_utils::{N3f1, NZUsize, Probability};
 use lifeboat_engine::Command;
-use lifeboat_engine::types::{Digest, Height, TimeMs};
+use lifeboat_engine::types::{ChainId, Digest, Height, TimeMs};
 use tokio::sync::oneshot;
 
 use crate::catchup::mark_fresh;
-use crate::consensus::{CHANNEL_QUOTA, CHANNELS, Identity, Transport, message_bytes_max};
+use crate::consensus::{CHANNEL_QUOTA, CHANNELS, Identity, Scheme, Transport, message_bytes_max};
 use crate::epochs::Epochs;
 use crate::files::Memory;
 use crate::handle::NodeHandle;
@@ -181,6 +181,7 @@ impl Cluster {
             backfill: next(),
             blocks: next(),
             gossip: next(),
+            snapshots: next(),
             blocker: control,
             peers: self.oracle.manager(),
         };
@@ -221,6 +222,16 @@ impl Cluster {
         self.members[index].blueprint = blueprint;
     }
 
+    /// What checks the committee's certificates.
+    pub fn verifier(&self, chain: &ChainId) -> Scheme {
+        self.members[0].identity.verifier(chain)
+    }
+
+    /// A node's network key.
+    pub fn peer(&self, index: usize) -> &PeerKey {
+        &self.members[index].identity.peer
+    }
+
     /// A node's files.
     pub fn files(&self, index: usize) -> &Memory {
         &self.members[index].files
@@ -244,10 +255,10 @@ impl Cluster {
         self.node(index)?.shared.stopping()
     }
 
-    /// Starts again every node that stopped because it may vote now.
+    /// Starts again every node that stopped for that.
     pub async fn rejoin(&mut self) {
         for index in 0..self.len() {
-            if self.stopped(index) == Some(Stop::MayVote) {
+            if self.stopped(index).is_some_and(|stop| stop.starts_again()) {
                 if let Some((_, task)) = self.members[index].running.take() {
                     let _ = task.await;
                 }

@@ -10,7 +10,7 @@ use borsh::{BorshDeserialize, BorshSerialize};
 use ed25519_zebra::{SigningKey, VerificationKeyBytes};
 use lifeboat_engine::command::{Action, CancelScope, UserCommand, UserPayload, UserSignature};
 use lifeboat_engine::types::{AccountId, ChainId, Digest, Height, Mode, Nonce, PublicKey, TimeMs};
-use lifeboat_engine::{Applied, Block, CheckedCommand, Command, Event, Reject, auth};
+use lifeboat_engine::{Advanced, Block, CheckedCommand, Command, Event, Reject, auth};
 
 use crate::block::keccak256;
 use crate::machine::{Blueprint, Machine};
@@ -68,7 +68,7 @@ impl Tally {
 }
 
 impl Machine for Tally {
-    fn apply(&mut self, block: &Block, events: &mut Vec<Event>) -> Applied {
+    fn advance(&mut self, block: &Block, events: &mut Vec<Event>) -> Advanced {
         let first_event = self.events + 1;
         self.height = block.height;
         self.time = self.time.max(block.time);
@@ -80,13 +80,20 @@ impl Machine for Tally {
         if Some(block.height) == self.skew_at {
             self.root = keccak256(&[&self.root.0]);
         }
-        Applied {
+        Advanced {
             height: block.height,
             time: self.time,
             first_event,
             mode: self.mode,
-            state_root: self.root,
         }
+    }
+
+    fn commit(&mut self) -> Digest {
+        self.root
+    }
+
+    fn position(&self) -> (Height, TimeMs, Mode) {
+        (self.height, self.time, self.mode)
     }
 
     fn state_root(&self) -> Digest {
