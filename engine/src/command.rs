@@ -7,14 +7,17 @@ use alloc::vec::Vec;
 use borsh::io::{Error, ErrorKind, Read, Result as IoResult};
 use borsh::{BorshDeserialize, BorshSerialize};
 
-use crate::limits::{FORWARDS_MAX, LABEL_BYTES_MAX, QUOTES_PER_COMMAND_MAX, SOURCES_MAX};
+use crate::limits::{
+    FORWARDS_MAX, LABEL_BYTES_MAX, QUOTES_PER_COMMAND_MAX, SOURCES_MAX, VAULT_EVENTS_MAX,
+};
 
 use crate::types::Cash;
 use crate::types::{
     AccountId, Address, ChainId, ClientOrderId, Digest, InstrumentId, MarginModel, Nonce,
     OptionKind, OrderId, PostOnly, Price, PublicKey, Qty, RecoveryPolicy, SelfTradePrevention,
-    Side, TimeInForce, TimeMs, UnderlyingId, ValidatorId,
+    SettlementChain, Side, TimeInForce, TimeMs, UnderlyingId, ValidatorId,
 };
+use crate::vault::Deposit;
 
 /// One entry of a block.
 #[derive(Clone, Debug, PartialEq, Eq, BorshSerialize, BorshDeserialize)]
@@ -103,6 +106,16 @@ pub enum Action {
         part_ppm: u32,
         /// Most the bidder pays for that part (may be negative: the least it receives).
         price_max: Cash,
+    },
+    /// Takes cash off the account, to be claimed from the vault with the next checkpoint. Owner
+    /// only.
+    Withdraw {
+        /// The settlement chain that pays.
+        chain: SettlementChain,
+        /// Who is paid; not the zero address.
+        recipient: Address,
+        /// How much; positive.
+        amount: Cash,
     },
 }
 
@@ -298,15 +311,6 @@ pub struct ForwardPrice {
 /// equal proposals different; each proposal happens once.
 #[derive(Clone, Debug, PartialEq, Eq, BorshSerialize, BorshDeserialize)]
 pub enum Proposal {
-    /// Collateral arrived for an owner; opens the account if there is none.
-    Deposit {
-        /// Whose it is.
-        owner: Address,
-        /// How much; positive.
-        amount: Cash,
-        /// The deposit's unique reference on its chain.
-        reference: Digest,
-    },
     /// Lists one option outside the listing rules (replays, new underlyings).
     ListOption(OptionTerms),
     /// Halts the venue or starts its reopening.
@@ -316,6 +320,89 @@ pub enum Proposal {
         /// Distinguishes one request from the next.
         reference: Digest,
     },
+    /// Something happened to a vault and is final on its chain. These are done in the vault's own
+    /// order; a validator that attests another one of the same kind takes its last back.
+    Vault {
+        /// The vault's chain.
+        chain: SettlementChain,
+        /// What happened.
+        event: VaultEvent,
+    },
+}
+
+/// What happened to a vault. Lists hold 1 to `VAULT_EVENTS_MAX` entries and begin where the engine's
+/// cursor stands ([`crate::vault::VaultState`]). Validators that cut them at the settlement chain's
+/// blocks attest the same ones.
+#[derive(Clone, Debug, PartialEq, Eq, BorshSerialize, BorshDeserialize)]
+pub enum VaultEvent {
+    /// Deposits, in the vault's order. Opens accounts for owners that have none.
+    Deposits {
+        /// Number of the first.
+        first: u64,
+        /// They.
+        #[borsh(deserialize_with = "bounded::<_, _, VAULT_EVENTS_MAX>")]
+        deposits: Vec<Deposit>,
+    },
+    /// The last credited deposits were taken away by a reorganisation of the chain.
+    DepositsUnwound {
+        /// Number of the first of them; the last is the last one credited.
+        first: u64,
+        /// The vault's hash over the deposits before them.
+        previous: Digest,
+        /// They, as they were credited.
+        #[borsh(deserialize_with = "bounded::<_, _, VAULT_EVENTS_MAX>")]
+        deposits: Vec<Deposit>,
+    },
+    /// Requests for forced withdrawal, in the vault's order. Each is answered at once: the account's
+    /// orders are cancelled and what is free is paid, up to the amount.
+    ForcedRequests {
+        /// Number of the first.
+        first: u64,
+        /// They.
+        #[borsh(deserialize_with = "bounded::<_, _, VAULT_EVENTS_MAX>")]
+        requests: Vec<ForcedRequest>,
+    },
+    /// Accounts that the insurance pool bought in an outage, in the vault's order.
+    Crystallised {
+        /// Number of the first.
+        first: u64,
+        /// They.
+        #[borsh(deserialize_with = "bounded::<_, _, VAULT_EVENTS_MAX>")]
+        accounts: Vec<Crystallisation>,
+    },
+    /// What the vault holds. While it is less than it owes, nothing is withdrawn.
+    Anchored {
+        /// The settlement chain's block; higher than the last one's.
+        block: u64,
+        /// The vault's balance of the token.
+        assets: Cash,
+        /// What it has paid for withdrawals so far.
+        paid: Cash,
+    },
+    /// The vault is frozen: the venue is over, everybody leaves on chain.
+    Frozen,
+}
+
+/// A request for forced withdrawal, as the vault's event names it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, BorshSerialize, BorshDeserialize)]
+pub struct ForcedRequest {
+    /// Who asks: the owner of the account.
+    pub owner: Address,
+    /// How much at most.
+    pub amount: Cash,
+    /// Who is paid; the owner where it is the zero address.
+    pub recipient: Address,
+}
+
+/// An account that the insurance pool bought.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, BorshSerialize, BorshDeserialize)]
+pub struct Crystallisation {
+    /// The account: the index of its exit leaf.
+    pub account: AccountId,
+    /// The cash in the leaf it was bought by.
+    pub cash: Cash,
+    /// What the pool paid for it.
+    pub paid: Cash,
 }
 
 /// The terms of a European, cash-settled option.

@@ -9,8 +9,8 @@ use borsh::{BorshDeserialize, BorshSerialize};
 use crate::command::OptionTerms;
 use crate::reject::Reject;
 use crate::types::{
-    AccountId, Address, Cash, ClientOrderId, Digest, Height, InstrumentId, Mode, OrderId, Price,
-    PublicKey, Qty, Side, TimeMs, UnderlyingId,
+    AccountId, Address, Cash, ClientOrderId, Height, InstrumentId, Mode, OrderId, Price, PublicKey,
+    Qty, SettlementChain, Side, TimeMs, UnderlyingId,
 };
 
 /// One thing that happened.
@@ -83,11 +83,12 @@ pub enum Event {
     SessionRevoked { account: AccountId, key: PublicKey },
     /// An account was opened by its first deposit.
     AccountOpened { account: AccountId, owner: Address },
-    /// Collateral was credited.
+    /// A vault's deposit was credited.
     Deposited {
         account: AccountId,
         amount: Cash,
-        reference: Digest,
+        chain: SettlementChain,
+        number: u64,
     },
     /// An instrument was listed.
     InstrumentListed {
@@ -154,6 +155,63 @@ pub enum Event {
         from: Mode,
         to: Mode,
         reason: ModeReason,
+    },
+    /// A deposit for which there is no room in the venue; it goes back as the withdrawal that
+    /// follows.
+    DepositReturned {
+        owner: Address,
+        amount: Cash,
+        chain: SettlementChain,
+        number: u64,
+    },
+    /// A credited deposit was taken back: its chain forgot it. `owed` is how far the account's cash is
+    /// under zero since.
+    DepositUnwound {
+        account: AccountId,
+        amount: Cash,
+        chain: SettlementChain,
+        number: u64,
+        owed: Cash,
+    },
+    /// Cash left an account, or a returned deposit the venue, to be claimed from a vault by this number.
+    Withdrawn {
+        account: Option<AccountId>,
+        chain: SettlementChain,
+        number: u32,
+        owner: Address,
+        recipient: Address,
+        amount: Cash,
+    },
+    /// A request for forced withdrawal was answered; a payment precedes it.
+    ForcedAnswered {
+        chain: SettlementChain,
+        number: u64,
+        owner: Address,
+        asked: Cash,
+        paid: Cash,
+    },
+    /// The fund took over an account that the insurance pool had bought.
+    AccountCrystallised {
+        account: AccountId,
+        chain: SettlementChain,
+        number: u64,
+        cash: Cash,
+        paid: Cash,
+    },
+    /// The insurance pool's purchase of an account lapsed: the account had gone on since the leaf it was
+    /// bought by.
+    CrystallisationLapsed {
+        account: AccountId,
+        chain: SettlementChain,
+        number: u64,
+    },
+    /// Withdrawals are held, or held no longer: what the vault holds beside what it owes.
+    VaultAnchored {
+        chain: SettlementChain,
+        block: u64,
+        assets: Cash,
+        owed: Cash,
+        held: bool,
     },
 }
 
@@ -247,4 +305,6 @@ pub enum ModeReason {
     TimeElapsed,
     /// A quorum of validators asked.
     Attested,
+    /// A vault is frozen on its chain.
+    VaultFrozen,
 }

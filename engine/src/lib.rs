@@ -32,10 +32,11 @@ pub mod reject;
 pub mod risk;
 pub mod settlement;
 pub mod types;
+pub mod vault;
 
 pub use apply::{
-    ApplyError, BookLevel, Engine, GenesisError, INSURANCE_FUND, MarginSummary, OrderView,
-    SNAPSHOT_VERSION, SnapshotError, StatePart,
+    ApplyError, BookLevel, Engine, ExitReader, GenesisError, INSURANCE_FUND, MarginSummary,
+    OrderView, SNAPSHOT_VERSION, SnapshotError, StatePart,
 };
 pub use block::{Advanced, AgreedRoot, Applied, Block, CheckedCommand, Signer};
 pub use command::Command;

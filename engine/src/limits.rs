@@ -45,3 +45,9 @@ pub const QUARANTINE_MAX: usize = 64;
 pub const CLIENT_IDS_REMEMBERED: usize = 256;
 /// Nonces below the highest one that may still be used once (reordering on the way).
 pub const NONCE_WINDOW: u64 = 128;
+/// Vaults that hold the venue's collateral. Cash is not allotted to several yet.
+pub const VAULTS_MAX: usize = 1;
+/// Events of a vault in one proposal; that many of the longest fit a command.
+pub const VAULT_EVENTS_MAX: usize = 256;
+/// Blocks within which exits are computed and carried by a header.
+pub const EXIT_BLOCKS_MAX: u64 = 1 << 20;

@@ -6,7 +6,9 @@ use alloc::vec::Vec;
 use borsh::{BorshDeserialize, BorshSerialize};
 
 use crate::risk::{Pm2Parameters, StandardParameters};
-use crate::types::{Address, Cash, ChainId, MarginModel, Price, PublicKey, Qty, TimeMs};
+use crate::types::{
+    Address, Cash, ChainId, Height, MarginModel, Price, PublicKey, Qty, SettlementChain, TimeMs,
+};
 
 /// How the venue begins.
 #[derive(Clone, Debug, PartialEq, Eq, BorshSerialize, BorshDeserialize)]
@@ -28,7 +30,8 @@ pub struct Genesis {
 pub struct GenesisAccount {
     /// Its owner.
     pub owner: Address,
-    /// Its collateral; not negative.
+    /// Its collateral; not negative. Where there is a vault, cash that is not zero is one of its
+    /// deposits: they are numbered in the order of the accounts, from 0.
     pub cash: Cash,
     /// Its margin model.
     pub model: MarginModel,
@@ -55,6 +58,34 @@ pub struct Parameters {
     pub liquidation: LiquidationParameters,
     /// The reopening ladder.
     pub modes: ModeParameters,
+    /// When exits are computed.
+    pub exits: ExitParameters,
+    /// The vaults that hold the collateral, one on each settlement chain; at most `VAULTS_MAX`. Without
+    /// one nothing is ever paid in or out, and genesis cash is on nobody's word.
+    pub vaults: Vec<VaultParameters>,
+}
+
+/// When exits are computed and from when a header must carry them.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, BorshSerialize, BorshDeserialize)]
+pub struct ExitParameters {
+    /// Blocks from one computation to the next.
+    pub every: u64,
+    /// Blocks that a validator has for it: a header carries the exits of the last multiple of `every`
+    /// that is at least so many blocks before the height its state root is of.
+    pub lag: u64,
+}
+
+/// A vault on a settlement chain.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, BorshSerialize, BorshDeserialize)]
+pub struct VaultParameters {
+    /// The chain.
+    pub chain: SettlementChain,
+    /// The vault's address there.
+    pub vault: Address,
+    /// Its insurance pool, which owns the insurance fund's account.
+    pub pool: Address,
+    /// Least withdrawal; an account may always take out everything it has.
+    pub withdrawal_min: Cash,
 }
 
 /// One underlying's figures.
@@ -238,6 +269,31 @@ impl Default for ModeParameters {
     }
 }
 
+impl Default for ExitParameters {
+    fn default() -> Self {
+        Self {
+            every: 500,
+            lag: 100,
+        }
+    }
+}
+
+impl ExitParameters {
+    /// The height whose exits go with the state after `executed`; 0 while there are none.
+    pub const fn height_for(&self, executed: Height) -> Height {
+        let settled = executed.get().saturating_sub(self.lag);
+        match settled.checked_rem(self.every) {
+            Some(past) => Height::new(settled.saturating_sub(past)),
+            None => Height::new(0),
+        }
+    }
+
+    /// Whether exits are computed after this height.
+    pub const fn is_due(&self, height: Height) -> bool {
+        height.get() > 0 && matches!(height.get().checked_rem(self.every), Some(0))
+    }
+}
+
 impl Default for ListingRules {
     fn default() -> Self {
         Self {
@@ -290,6 +346,8 @@ impl Default for Parameters {
             settlement: SettlementParameters::default(),
             liquidation: LiquidationParameters::default(),
             modes: ModeParameters::default(),
+            exits: ExitParameters::default(),
+            vaults: Vec::new(),
         }
     }
 }

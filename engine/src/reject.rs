@@ -6,7 +6,7 @@ macro_rules! rejects {
     ($($(#[$doc:meta])* $name:ident = $code:literal,)+) => {
         /// A coded refusal. It is replicated: every validator refuses the same command for the
         /// same reason. Ranges: 1xx auth, 2xx order form, 3xx book, 4xx risk, 5xx modes, 6xx
-        /// liquidation, 7xx validators.
+        /// liquidation, 7xx validators, 8xx vaults.
         #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
         #[repr(u16)]
         pub enum Reject { $($(#[$doc])* $name = $code,)+ }
@@ -120,6 +120,17 @@ rejects! {
     AlreadyAttested = 702,
     /// The proposal is not well-formed.
     BadProposal = 703,
+    /// A vault's events that do not begin where the engine's cursor stands.
+    NotNext = 704,
+    /// The venue has no vault on that chain.
+    UnknownVault = 800,
+    /// An amount of nothing or under the vault's least, or no recipient.
+    BadWithdrawal = 801,
+    /// More than the account's cash.
+    AboveCash = 802,
+    /// Withdrawals are held: the venue's books do not add up (I1), or the vault holds less than it
+    /// owes.
+    WithdrawalsHeld = 803,
 }
 
 impl BorshSerialize for Reject {

@@ -136,23 +136,25 @@ pub const fn deribit_code(reject: Reject) -> (i64, &'static str) {
         R::BadSignature | R::UnknownSession | R::SessionExpired => (13_009, "unauthorized"),
         R::StaleNonce | R::CommandExpired | R::NoMark => (10_040, "retry"),
         R::OwnerKeyRequired | R::UnknownValidator => (13_021, "forbidden"),
-        R::UnknownInstrument => (13_020, "not_found"),
+        R::UnknownInstrument | R::UnknownVault => (13_020, "not_found"),
         R::InstrumentClosed => (13_019, "orderbook_closed"),
         R::OffTick => (10_043, "price_wrong_tick"),
         R::OffLot | R::OrderTooLarge => (10_021, "invalid_amount"),
         R::PriceOutsideBand => (10_011, "price_not_allowed"),
         R::ConflictingFlags => (11_047, "unsupported_arg_combination"),
-        R::ExpiryInPast | R::LabelTooLong | R::BadQuoteSet => (11_029, "invalid_arguments"),
+        R::ExpiryInPast | R::LabelTooLong | R::BadQuoteSet | R::BadWithdrawal => {
+            (11_029, "invalid_arguments")
+        }
         R::UnknownOrder => (11_044, "not_open_order"),
         R::WouldTake => (11_054, "post_only_reject"),
         R::DuplicateClientId => (10_003, "order_overlap"),
         R::TooManyOrders => (10_013, "pme_max_total_open_orders"),
         R::TooManyHoldings => (10_015, "pme_max_option_open_orders"),
         R::AmendBelowFilled => (11_008, "already_filled"),
-        R::MarginBelowInitial => (10_009, "not_enough_funds"),
+        R::MarginBelowInitial | R::AboveCash => (10_009, "not_enough_funds"),
         R::AccountInLiquidation => (10_019, "locked_by_admin"),
         R::VenueFull => (10_047, "matching_engine_queue_full"),
-        R::ModeForbids => (11_051, "system_maintenance"),
+        R::ModeForbids | R::WithdrawalsHeld => (11_051, "system_maintenance"),
         R::TooManySessions
         | R::SessionRetired
         | R::NotFillable
@@ -165,7 +167,8 @@ pub const fn deribit_code(reject: Reject) -> (i64, &'static str) {
         | R::BadPart
         | R::BadObservation
         | R::AlreadyAttested
-        | R::BadProposal => (11_030, "other_reject"),
+        | R::BadProposal
+        | R::NotNext => (11_030, "other_reject"),
     }
 }
 

@@ -13,7 +13,7 @@ use lifeboat_engine::types::{
 use lifeboat_engine::{Command, Event};
 
 use crate::directory::Directory;
-use crate::orders::{Desks, Fill, OrderRecord, place_order};
+use crate::orders::{Deposit, Desks, Fill, OrderRecord, place_order};
 use crate::outcome::{Effects, Fate, Outcomes, Ticket};
 use crate::port::AppliedBlock;
 use crate::snapshot::Snapshot;
@@ -296,10 +296,16 @@ impl Memory {
             Event::Deposited {
                 account,
                 amount,
-                reference,
+                chain,
+                number,
             } => {
                 if let Some(desk) = self.desks.get_mut(*account) {
-                    desk.deposit(*amount, *reference, now);
+                    desk.deposit(Deposit {
+                        time: now,
+                        amount: *amount,
+                        chain: *chain,
+                        number: *number,
+                    });
                     scene.changes.accounts.insert(*account);
                 }
             }

@@ -6,8 +6,8 @@ use std::collections::{BTreeMap, VecDeque};
 use lifeboat_engine::command::{Action, OrderPrice, PlaceOrder};
 use lifeboat_engine::event::{CancelReason, OrderPlaced, Trade};
 use lifeboat_engine::types::{
-    AccountId, Cash, ClientOrderId, Digest, InstrumentId, OrderId, PostOnly, Price, Qty, Side,
-    TimeInForce, TimeMs,
+    AccountId, Cash, ClientOrderId, InstrumentId, OrderId, PostOnly, Price, Qty, SettlementChain,
+    Side, TimeInForce, TimeMs,
 };
 use lifeboat_engine::{Command, OrderView};
 
@@ -219,8 +219,10 @@ pub struct Deposit {
     pub time: TimeMs,
     /// How much.
     pub amount: Cash,
-    /// Its reference on its chain.
-    pub reference: Digest,
+    /// The settlement chain of the vault that took it.
+    pub chain: SettlementChain,
+    /// Its number there.
+    pub number: u64,
 }
 
 /// The memory of one account.
@@ -375,12 +377,8 @@ impl AccountDesk {
     }
 
     /// Collateral was credited.
-    pub fn deposit(&mut self, amount: Cash, reference: Digest, time: TimeMs) {
-        self.deposits.push_back(Deposit {
-            time,
-            amount,
-            reference,
-        });
+    pub fn deposit(&mut self, deposit: Deposit) {
+        self.deposits.push_back(deposit);
         if self.deposits.len() > ENDED_MAX {
             self.deposits.pop_front();
         }

@@ -1,7 +1,7 @@
 //! The ledger auditor: keeps cash, positions and open orders from the event stream alone.
 //!
-//! Checks I1 (money is conserved), I3 (events and trades numbered without a gap), I7 (no trade in a
-//! mode that forbids it) and I8 (positions sum to zero), each counted. Sums are `i128`, maps are
+//! Checks I1 (money is conserved), I3 (events and trades numbered without a gap), I6 (nobody takes out
+//! more than their cash), I7 (no trade in a mode that forbids it) and I8 (positions sum to zero), each counted. Sums are `i128`, maps are
 //! ordered, nothing is cached: slow and plain on purpose.
 
 use std::collections::{BTreeMap, BTreeSet};
@@ -300,9 +300,39 @@ impl LedgerAuditor {
                 self.move_part(*account, INSURANCE_FUND, PPM);
             }
             Event::ModeChanged { to, .. } => self.mode = *to,
+            Event::DepositReturned { amount, .. } => self.deposited += i128::from(amount.get()),
+            Event::Withdrawn {
+                account, amount, ..
+            } => return self.withdraw(*account, *amount),
+            Event::DepositUnwound {
+                account, amount, ..
+            } => {
+                self.deposited -= i128::from(amount.get());
+                self.pay(*account, -i128::from(amount.get()));
+            }
+            Event::AccountCrystallised { account, paid, .. } => {
+                self.move_part(*account, INSURANCE_FUND, PPM);
+                self.pay(INSURANCE_FUND, -i128::from(paid.get()));
+                self.pay(*account, paid.get().into());
+            }
             _ => {}
         }
         Ok(())
+    }
+
+    /// Money leaves: never more than the account had, and never more than came in.
+    fn withdraw(&mut self, account: Option<AccountId>, amount: Cash) -> Result<(), Finding> {
+        let amount = i128::from(amount.get());
+        self.deposited -= amount;
+        let mut left = 0;
+        if let Some(account) = account {
+            self.pay(account, -amount);
+            left = self.cash.get(&account).copied().unwrap_or_default();
+        }
+        let fine = amount > 0 && left >= 0 && self.deposited >= 0;
+        self.check("I6", fine, || {
+            format!("{amount} withdrawn by {account:?}, which has {left} since")
+        })
     }
 
     fn pay(&mut self, account: AccountId, amount: i128) {

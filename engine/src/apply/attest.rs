@@ -5,12 +5,11 @@ use alloc::vec::Vec;
 use borsh::{BorshDeserialize, BorshSerialize};
 
 use super::Engine;
-use crate::command::{OptionTerms, Proposal, Report, ValidatorPayload};
+use crate::command::{OptionTerms, Proposal, Report, ValidatorPayload, VaultEvent};
 use crate::commitment::keccak256;
 use crate::event::Event;
-use crate::modes::Activity;
 use crate::reject::Reject;
-use crate::types::{Address, Cash, Digest, MarginModel, PublicKey, ValidatorId};
+use crate::types::{Digest, PublicKey, SettlementChain, ValidatorId};
 
 /// Proposals remembered as done. Older ones are forgotten; their references must not come again,
 /// which the sources of proposals (chain cursors, listing terms) see to.
@@ -27,6 +26,35 @@ pub(super) struct Attestations {
     counter: u64,
     /// Hash chain over everything ever done: stands for `done` in the state root.
     chain: Digest,
+    /// What each validator says is next of a kind of a vault's events.
+    vaults: BTreeMap<Topic, BTreeMap<ValidatorId, Digest>>,
+}
+
+/// A kind of events of one vault. Cursors, not memory, keep each from happening twice: after a
+/// reorganisation the same deposits may come again.
+type Topic = (SettlementChain, Kind);
+
+/// What a validator can have one opinion about at a time. Deposits and their unwinding are one kind: a
+/// chain that is reorganised takes the votes for what it forgot with it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, BorshSerialize, BorshDeserialize)]
+enum Kind {
+    Deposits,
+    Forced,
+    Crystallised,
+    Anchored,
+    Frozen,
+}
+
+impl Kind {
+    const fn of(event: &VaultEvent) -> Self {
+        match event {
+            VaultEvent::Deposits { .. } | VaultEvent::DepositsUnwound { .. } => Self::Deposits,
+            VaultEvent::ForcedRequests { .. } => Self::Forced,
+            VaultEvent::Crystallised { .. } => Self::Crystallised,
+            VaultEvent::Anchored { .. } => Self::Anchored,
+            VaultEvent::Frozen => Self::Frozen,
+        }
+    }
 }
 
 impl Attestations {
@@ -50,17 +78,42 @@ impl Attestations {
         Ok(voters.len() >= quorum)
     }
 
-    /// What the state root commits to.
-    pub fn commitment(&self) -> (&BTreeMap<Digest, BTreeSet<ValidatorId>>, u64, Digest) {
-        (&self.open, self.counter, self.chain)
+    /// Counts what a validator says is next of a kind, in place of what it said before; true when it
+    /// completes the quorum, and then everybody's word on that kind is forgotten.
+    fn attest_next(
+        &mut self,
+        topic: Topic,
+        (proposal, validator): (Digest, ValidatorId),
+        quorum: usize,
+    ) -> Result<bool, Reject> {
+        let words = self.vaults.entry(topic).or_default();
+        if words.insert(validator, proposal) == Some(proposal) {
+            return Err(Reject::AlreadyAttested);
+        }
+        let agree = words.values().filter(|word| **word == proposal).count();
+        if agree < quorum {
+            return Ok(false);
+        }
+        self.vaults.remove(&topic);
+        self.count_done(proposal);
+        Ok(true)
+    }
+
+    /// Appends what the state root commits to.
+    pub fn write_commitment(&self, out: &mut Vec<u8>) {
+        let _ = (&self.open, self.counter, self.chain, &self.vaults).serialize(out);
+    }
+
+    fn count_done(&mut self, proposal: Digest) {
+        self.counter = self.counter.saturating_add(1);
+        self.chain = keccak256(&[self.chain.0, proposal.0].concat());
     }
 
     fn finish(&mut self, proposal: Digest) {
         self.open.remove(&proposal);
-        self.counter = self.counter.saturating_add(1);
+        self.count_done(proposal);
         self.done.insert((self.counter, proposal));
         self.done_digests.insert(proposal);
-        self.chain = keccak256(&[self.chain.0, proposal.0].concat());
         if self.done.len() > DONE_MAX
             && let Some((_, oldest)) = self.done.pop_first()
         {
@@ -113,8 +166,22 @@ impl Engine {
     ) -> Result<(), Reject> {
         self.check_proposal(proposal)?;
         let digest = keccak256(&borsh::to_vec(proposal).map_err(|_| Reject::BadProposal)?);
-        if self.attestations.attest(digest, validator, self.quorum())? {
-            self.attestations.finish(digest);
+        let quorum = self.quorum();
+        let complete = match proposal {
+            Proposal::Vault { chain, event } => {
+                let topic = (*chain, Kind::of(event));
+                self.attestations
+                    .attest_next(topic, (digest, validator), quorum)?
+            }
+            _ => {
+                let complete = self.attestations.attest(digest, validator, quorum)?;
+                if complete {
+                    self.attestations.finish(digest);
+                }
+                complete
+            }
+        };
+        if complete {
             self.enact(proposal, events);
         }
         Ok(())
@@ -129,16 +196,7 @@ impl Engine {
 
     fn check_proposal(&self, proposal: &Proposal) -> Result<(), Reject> {
         match proposal {
-            Proposal::Deposit { owner, amount, .. } => {
-                self.permit(Activity::Deposit)?;
-                let total = self.ledger.collateral.checked_add(*amount);
-                let fits = amount.get() > 0 && total.is_some() && *owner != Address::default();
-                if fits {
-                    Ok(())
-                } else {
-                    Err(Reject::BadProposal)
-                }
-            }
+            Proposal::Vault { chain, event } => self.check_vault_event(*chain, event),
             Proposal::ListOption(terms) => {
                 let known = usize::from(terms.underlying.get()) < self.parameters.underlyings.len();
                 let bad = !known
@@ -157,35 +215,9 @@ impl Engine {
 
     fn enact(&mut self, proposal: &Proposal, events: &mut Vec<Event>) {
         match proposal {
-            Proposal::Deposit {
-                owner,
-                amount,
-                reference,
-            } => {
-                self.credit(*owner, *amount, *reference, events);
-            }
+            Proposal::Vault { chain, event } => self.take_vault_event(*chain, event, events),
             Proposal::ListOption(terms) => self.list_option(*terms, events),
             Proposal::SetHalt { halted, .. } => self.request_halt(*halted, events),
-        }
-    }
-
-    fn credit(&mut self, owner: Address, amount: Cash, reference: Digest, events: &mut Vec<Event>) {
-        let account = match self.ledger.by_owner(&owner) {
-            Some(account) => account,
-            None => match self.ledger.open(owner, MarginModel::Portfolio) {
-                Ok(account) => {
-                    events.push(Event::AccountOpened { account, owner });
-                    account
-                }
-                Err(_) => return,
-            },
-        };
-        if self.ledger.deposit(account, amount).is_ok() {
-            events.push(Event::Deposited {
-                account,
-                amount,
-                reference,
-            });
         }
     }
 

@@ -13,14 +13,15 @@ use crate::auth::NonceWindow;
 use crate::book::Books;
 use crate::instrument::Instruments;
 use crate::ledger::Ledger;
-use crate::limits::{SOURCES_MAX, UNDERLYINGS_MAX, VALIDATORS_MAX};
+use crate::limits::{EXIT_BLOCKS_MAX, SOURCES_MAX, UNDERLYINGS_MAX, VALIDATORS_MAX, VAULTS_MAX};
 use crate::modes::ModeState;
 use crate::orders::OrderTable;
-use crate::params::{Genesis, UnderlyingParameters};
+use crate::params::{Genesis, Parameters, UnderlyingParameters};
 use crate::reject::Reject;
 use crate::risk::ParameterError;
 use crate::settlement::IndexFeed;
-use crate::types::{Address, Height, MarginModel};
+use crate::types::{AccountId, Address, Cash, Height, MarginModel};
+use crate::vault::{Deposit, VaultState};
 
 /// A genesis that no venue can begin from.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -38,6 +39,10 @@ pub enum GenesisError {
     /// An account with negative cash, the zero address or an owner seen before. The field is its
     /// place in the list.
     Account(usize),
+    /// More vaults than `VAULTS_MAX`, or one without an address, a pool or a least withdrawal.
+    Vaults,
+    /// Exits that are never computed, or that headers would carry after they were replaced.
+    Exits,
 }
 
 impl core::fmt::Display for GenesisError {
@@ -54,6 +59,14 @@ impl core::fmt::Display for GenesisError {
             Self::Account(at) => write!(
                 f,
                 "account {at}: owner is zero or repeated, or cash negative"
+            ),
+            Self::Vaults => write!(
+                f,
+                "genesis takes at most {VAULTS_MAX} vault, with an address, a pool and a least withdrawal"
+            ),
+            Self::Exits => write!(
+                f,
+                "exits: `every` and `lag` are at least 1, and their sum at most {EXIT_BLOCKS_MAX}"
             ),
         }
     }
@@ -87,6 +100,7 @@ impl Engine {
             surfaces: BTreeMap::new(),
             validator_nonces: vec![NonceWindow::new(); genesis.validators.len()],
             attestations: Attestations::default(),
+            vaults: vaults(&parameters),
             quarantined: Vec::new(),
             margin,
             roots: Roots::new(&parameters),
@@ -99,7 +113,9 @@ impl Engine {
     }
 
     fn open_accounts(&mut self, genesis: &Genesis) -> Result<(), GenesisError> {
-        let fund = self.ledger.open(Address::default(), MarginModel::Portfolio);
+        let pool = self.vaults.first().map(|vault| vault.parameters.pool);
+        let owner = pool.unwrap_or_default();
+        let fund = self.ledger.open(owner, MarginModel::Portfolio);
         fund.map_err(|_| GenesisError::Account(0))?;
         for (at, account) in genesis.accounts.iter().enumerate() {
             let bad = |_: Reject| GenesisError::Account(at);
@@ -108,7 +124,7 @@ impl Engine {
                 .open(account.owner, account.model)
                 .map_err(bad)?;
             if account.cash.get() != 0 {
-                self.ledger.deposit(id, account.cash).map_err(bad)?;
+                self.endow(id, account.owner, account.cash).map_err(bad)?;
             }
             let entry = self
                 .ledger
@@ -122,6 +138,36 @@ impl Engine {
         }
         Ok(())
     }
+
+    /// Cash at the start is a deposit of the vault's, if there is a vault.
+    fn endow(&mut self, id: AccountId, owner: Address, amount: Cash) -> Result<(), Reject> {
+        if let Some(vault) = self.vaults.first_mut() {
+            let deposit = Deposit { owner, amount };
+            vault.deposits = vault.deposits.push(&deposit).ok_or(Reject::BadProposal)?;
+        }
+        self.ledger.deposit(id, amount)
+    }
+}
+
+/// The parameters' vaults before anything happened to them.
+pub(super) fn vaults(parameters: &Parameters) -> Vec<VaultState> {
+    let vaults = parameters.vaults.iter().copied();
+    vaults.map(VaultState::new).collect()
+}
+
+fn check_vaults(parameters: &Parameters) -> Result<(), GenesisError> {
+    let none = Address::default();
+    let mut vaults = parameters.vaults.iter();
+    let sound = vaults.all(|v| v.vault != none && v.pool != none && v.withdrawal_min > Cash::ZERO);
+    if !sound || parameters.vaults.len() > VAULTS_MAX {
+        return Err(GenesisError::Vaults);
+    }
+    let exits = parameters.exits;
+    let span = exits.every.saturating_add(exits.lag);
+    if exits.every == 0 || exits.lag == 0 || span > EXIT_BLOCKS_MAX {
+        return Err(GenesisError::Exits);
+    }
+    Ok(())
 }
 
 fn check(genesis: &Genesis) -> Result<(), GenesisError> {
@@ -134,7 +180,7 @@ fn check(genesis: &Genesis) -> Result<(), GenesisError> {
     }
     match underlyings.iter().position(|u| !is_sound(u)) {
         Some(at) => Err(GenesisError::Underlying(at)),
-        None => Ok(()),
+        None => check_vaults(&genesis.parameters),
     }
 }
 

@@ -80,7 +80,7 @@ impl Engine {
         });
     }
 
-    fn end_liquidation(&mut self, account: AccountId, events: &mut Vec<Event>) {
+    pub(super) fn end_liquidation(&mut self, account: AccountId, events: &mut Vec<Event>) {
         if let Some(entry) = self.ledger.account_mut(account) {
             entry.liquidation = None;
         }
@@ -124,18 +124,22 @@ impl Engine {
 
     /// The fund takes every position and all cash, at nothing.
     fn hand_to_fund(&mut self, account: AccountId, margin: &Margin, events: &mut Vec<Event>) {
-        let Some(entry) = self.ledger.account(account) else {
-            return;
-        };
-        let moved: Vec<Holding> = entry.holdings.iter().copied().collect();
-        let cash = entry.cash.get();
-        self.move_portfolio(account, INSURANCE_FUND, &moved, cash);
+        self.move_to_fund(account);
         let paid = Cash::new(margin.equity.get().min(0).saturating_neg());
         events.push(Event::LiquidationToFund {
             account,
             paid_by_fund: paid,
         });
         self.end_liquidation(account, events);
+    }
+
+    pub(super) fn move_to_fund(&mut self, account: AccountId) {
+        let Some(entry) = self.ledger.account(account) else {
+            return;
+        };
+        let moved: Vec<Holding> = entry.holdings.iter().copied().collect();
+        let cash = entry.cash.get();
+        self.move_portfolio(account, INSURANCE_FUND, &moved, cash);
     }
 
     pub(super) fn bid_liquidation(
@@ -255,7 +259,7 @@ impl Engine {
         self.count_open_interest(holding.instrument, before, after);
     }
 
-    fn pay(&mut self, from: AccountId, to: AccountId, amount: Cash) {
+    pub(super) fn pay(&mut self, from: AccountId, to: AccountId, amount: Cash) {
         if let Some(payer) = self.ledger.account_mut(from) {
             payer.cash = Cash::new(payer.cash.get().saturating_sub(amount.get()));
         }

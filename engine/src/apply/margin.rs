@@ -18,7 +18,7 @@ use crate::reject::Reject;
 use crate::risk::{
     AccountCheck, ExpiryState, Holding, InstrumentKind, InstrumentTerms, Margin, OpenChange,
     OrderCheck, ParameterError, PositionChange, Ratio, RiskBook, RiskError, UnderlyingState,
-    VolMark,
+    VolMark, Workspace,
 };
 use crate::types::{
     AccountId, Cash, InstrumentId, Lots, MarginModel, Price, PriceTicks, Rounding, Side, TimeMs,
@@ -375,6 +375,13 @@ impl Engine {
         let entry = self.ledger.account(account)?;
         let holdings = entry.holdings.iter().map(risk_holding);
         Some(self.margin.book.margin(holdings, entry.cash, entry.model))
+    }
+
+    /// An account's margin for readers, with memory of their own.
+    pub(super) fn margin_apart(&self, account: &Account, work: &mut Workspace) -> Margin {
+        let holdings = account.holdings.iter().map(risk_holding);
+        let book = &self.margin.book;
+        book.margin_in(work, holdings, account.cash, account.model)
     }
 
     pub(super) fn margin_of_account(&mut self, account: &Account) -> Option<Margin> {

@@ -105,7 +105,7 @@ impl Engine {
         marked
     }
 
-    fn expiry_view(&self, expiry: TimeMs, forward: Price) -> ExpiryView {
+    pub(super) fn expiry_view(&self, expiry: TimeMs, forward: Price) -> ExpiryView {
         let time_left_ms = expiry.since(self.time);
         let discount_ppb = discount_ppb(self.parameters.index.rate_ppb, time_left_ms);
         ExpiryView {

@@ -4,12 +4,13 @@
 //! module decides first and changes state after, so that a refused command leaves no trace but its
 //! reject and its spent nonce. **Never** reads anything but its own state and the block.
 //!
-//! Invariants: I1–I5, I7, I8.
+//! Invariants: I1–I8.
 
 mod amend;
 mod attest;
 mod cancel;
 mod drags;
+mod exits;
 mod expiry;
 mod fills;
 mod foresee;
@@ -27,7 +28,9 @@ mod snapshot;
 #[cfg(feature = "unchecked")]
 mod stages;
 mod users;
+mod vaults;
 mod views;
+mod withdraw;
 
 #[cfg(test)]
 mod tests;
@@ -35,6 +38,7 @@ mod tests;
 use alloc::collections::BTreeMap;
 use alloc::vec::Vec;
 
+pub use exits::ExitReader;
 pub use genesis::GenesisError;
 pub use roots::StatePart;
 pub use snapshot::{SNAPSHOT_VERSION, SnapshotError};
@@ -54,6 +58,7 @@ use crate::pricing::Surface;
 use crate::reject::Reject;
 use crate::settlement::{IndexFeed, Samples};
 use crate::types::{AccountId, ChainId, Digest, Height, PublicKey, TimeMs, UnderlyingId};
+use crate::vault::VaultState;
 
 /// The insurance fund's account: the first, with no owner key.
 pub const INSURANCE_FUND: AccountId = AccountId::new(0);
@@ -78,6 +83,8 @@ pub struct Engine {
     surfaces: BTreeMap<(UnderlyingId, TimeMs), Surface>,
     validator_nonces: Vec<NonceWindow>,
     attestations: attest::Attestations,
+    /// In the order of the parameters.
+    vaults: Vec<VaultState>,
     quarantined: Vec<(Height, u32)>,
     margin: margin::MarginEngine,
     roots: roots::Roots,

@@ -64,7 +64,7 @@ impl Engine {
     }
 
     /// Moves along the transition table; does nothing when it has no such row.
-    fn shift(&mut self, trigger: Trigger, reason: ModeReason, events: &mut Vec<Event>) {
+    pub(super) fn shift(&mut self, trigger: Trigger, reason: ModeReason, events: &mut Vec<Event>) {
         let from = self.mode.mode;
         let Some(to) = next(from, trigger).filter(|to| *to != from) else {
             return;

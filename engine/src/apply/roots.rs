@@ -9,6 +9,7 @@ use crate::commitment::{
 use crate::ledger::AccountPart;
 use crate::params::Parameters;
 use crate::types::{AccountId, Digest, InstrumentId, OrderId};
+use crate::vault::VaultState;
 
 /// The trees under the state root and the sections of the last block.
 pub(super) struct Roots {
@@ -77,6 +78,7 @@ impl Engine {
         self.roots.slots = slots;
         self.commit_accounts();
         self.commit_instruments();
+        self.vaults.iter_mut().for_each(VaultState::commit);
         let meta = section_digest(&self.meta_bytes());
         let sections = &mut self.roots.sections;
         sections.meta = meta;

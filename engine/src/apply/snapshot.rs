@@ -17,9 +17,10 @@ use crate::ledger::{Account, Ledger};
 use crate::limits::{ACCOUNTS_MAX, INSTRUMENTS_MAX};
 use crate::orders::{OrderDetail, OrderTable};
 use crate::types::{Cash, Digest};
+use crate::vault::VaultState;
 
 /// Version of the image. A reader refuses every other.
-pub const SNAPSHOT_VERSION: u32 = 2;
+pub const SNAPSHOT_VERSION: u32 = 3;
 
 /// An image that cannot be restored.
 #[derive(Debug)]
@@ -75,6 +76,9 @@ impl Engine {
         self.state_root().serialize(writer)?;
         self.write_head(writer)?;
         self.attestations.serialize(writer)?;
+        self.vaults
+            .iter()
+            .try_for_each(|vault| vault.write(writer))?;
         self.ledger.len().serialize(writer)?;
         for (_, account) in self.ledger.iter() {
             account.serialize(writer)?;
@@ -135,12 +139,15 @@ impl Engine {
         self.quarantined.serialize(writer)
     }
 
-    /// What the state root's meta section hashes: the head, counters of the books, attestations.
+    /// What the state root's meta section hashes: the head, counters of the books, attestations and
+    /// vaults.
     pub(super) fn meta_bytes(&self) -> Vec<u8> {
         let mut bytes = Vec::with_capacity(4_096);
         let _ = self.write_head(&mut bytes);
         bytes.extend_from_slice(&self.books.books_leaf());
-        let _ = self.attestations.commitment().serialize(&mut bytes);
+        self.attestations.write_commitment(&mut bytes);
+        let vaults = self.vaults.iter();
+        vaults.for_each(|vault| vault.write_commitment(&mut bytes));
         bytes
     }
 
@@ -164,6 +171,10 @@ impl Engine {
         let validator_nonces = BorshDeserialize::deserialize_reader(reader)?;
         let quarantined = BorshDeserialize::deserialize_reader(reader)?;
         let attestations = BorshDeserialize::deserialize_reader(reader)?;
+        let vaults = parameters.vaults.iter();
+        let vaults = vaults
+            .map(|vault| VaultState::read(*vault, reader))
+            .collect::<IoResult<_>>()?;
         let accounts = read_many::<Account, R>(reader, ACCOUNTS_MAX)?;
         let instruments = read_many::<Instrument, R>(reader, INSTRUMENTS_MAX)?;
         let books = Books::read(reader)?;
@@ -187,6 +198,7 @@ impl Engine {
             surfaces,
             validator_nonces,
             attestations,
+            vaults,
             quarantined,
             margin,
             roots,

@@ -37,6 +37,11 @@ impl Engine {
                 part_ppm,
                 price_max,
             } => self.bid_liquidation(account, *target, *part_ppm, *price_max, events),
+            Action::Withdraw {
+                chain,
+                recipient,
+                amount,
+            } => self.withdraw(account, *chain, (*recipient, *amount), events),
         }
     }
 
@@ -154,6 +159,9 @@ impl Engine {
 const fn owner_only(action: &Action) -> bool {
     matches!(
         action,
-        Action::RegisterSession { .. } | Action::RevokeSession { .. } | Action::SetMarginModel(_)
+        Action::RegisterSession { .. }
+            | Action::RevokeSession { .. }
+            | Action::SetMarginModel(_)
+            | Action::Withdraw { .. }
     )
 }

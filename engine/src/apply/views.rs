@@ -14,6 +14,7 @@ use crate::types::{
     AccountId, Address, Cash, ChainId, ClientOrderId, Height, InstrumentId, OrderId, Price,
     PublicKey, Qty, RecoveryPolicy, Side, TimeMs, UnderlyingId,
 };
+use crate::vault::VaultState;
 
 /// One price level of a book.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -106,6 +107,11 @@ impl Engine {
     /// Accounts and funds.
     pub fn ledger(&self) -> &Ledger {
         &self.ledger
+    }
+
+    /// The vaults, in the order of the parameters.
+    pub fn vaults(&self) -> &[VaultState] {
+        &self.vaults
     }
 
     /// All instruments.

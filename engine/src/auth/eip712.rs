@@ -5,6 +5,8 @@
 //! `action` names the command in words a person can read in the wallet and `payload` is the
 //! canonical encoding of the action, so that nothing is signed unseen by the engine.
 
+use alloc::borrow::Cow;
+use alloc::format;
 use alloc::vec::Vec;
 
 use crate::command::{Action, UserPayload};
@@ -29,7 +31,7 @@ pub(super) fn digest(payload: &UserPayload, chain: &ChainId) -> Digest {
         word(u64::from(payload.account.get())),
         word(payload.nonce.get()),
         word(payload.valid_until.get()),
-        keccak256(name(&payload.action).as_bytes()).0,
+        keccak256(words_of(&payload.action).as_bytes()).0,
         keccak256(&encoded).0,
     ]);
     let mut message = Vec::with_capacity(66);
@@ -51,6 +53,24 @@ fn word(value: u64) -> [u8; 32] {
     word
 }
 
+/// What a wallet shows. A withdrawal says it all: it is the one command that cannot be made good.
+fn words_of(action: &Action) -> Cow<'static, str> {
+    match action {
+        Action::Withdraw {
+            chain,
+            recipient,
+            amount,
+        } => {
+            let units = amount.get().unsigned_abs();
+            let (whole, rest) = (units / 1_000_000, units % 1_000_000);
+            Cow::Owned(format!(
+                "Withdraw {whole}.{rest:06} USDC to {recipient} on chain {chain}"
+            ))
+        }
+        other => Cow::Borrowed(name(other)),
+    }
+}
+
 const fn name(action: &Action) -> &'static str {
     match action {
         Action::PlaceOrder(_) => "Place order",
@@ -63,5 +83,6 @@ const fn name(action: &Action) -> &'static str {
         Action::RevokeSession { .. } => "Revoke session key",
         Action::SetMarginModel(_) => "Set margin model",
         Action::BidLiquidation { .. } => "Bid in liquidation auction",
+        Action::Withdraw { .. } => "Withdraw",
     }
 }

@@ -31,8 +31,10 @@ pub struct Ledger {
     touched: Vec<AccountId>,
     /// Fees earned by the venue.
     pub fees: Cash,
-    /// Collateral the vault holds: all deposits less all withdrawals.
+    /// Collateral the vaults hold: all deposits less all withdrawals.
     pub collateral: Cash,
+    /// Cash of all accounts that are not in `touched`.
+    untouched: i128,
 }
 
 impl Ledger {
@@ -46,6 +48,7 @@ impl Ledger {
         let account = self.accounts.get_mut(usize::try_from(id.get()).ok()?)?;
         if !account.touched {
             account.touched = true;
+            self.untouched = self.untouched.wrapping_sub(i128::from(account.cash.get()));
             self.touched.push(id);
         }
         Some(account)
@@ -132,6 +135,38 @@ impl Ledger {
         Ok(())
     }
 
+    /// Takes cash off an account and out of the venue: it may be claimed from a vault.
+    ///
+    /// # Errors
+    /// [`Reject::BadWithdrawal`] when the amount is not positive, [`Reject::AboveCash`] when it is more
+    /// than the account's cash, and [`Reject::UnknownAccount`].
+    pub fn withdraw(&mut self, id: AccountId, amount: Cash) -> Result<(), Reject> {
+        let cash = self.account(id).ok_or(Reject::UnknownAccount)?.cash;
+        if amount.get() <= 0 {
+            return Err(Reject::BadWithdrawal);
+        }
+        if amount > cash {
+            return Err(Reject::AboveCash);
+        }
+        self.take_out(id, amount);
+        Ok(())
+    }
+
+    /// Takes a deposit back that its chain forgot, whatever the account still has of it: its cash may
+    /// go under zero. Gives how far under zero it is.
+    pub fn unwind(&mut self, id: AccountId, amount: Cash) -> Cash {
+        self.take_out(id, amount);
+        let cash = self.account(id).map_or(0, |account| account.cash.get());
+        Cash::new(cash.min(0).saturating_neg())
+    }
+
+    fn take_out(&mut self, id: AccountId, amount: Cash) {
+        if let Some(account) = self.account_mut(id) {
+            account.cash = Cash::new(account.cash.get().saturating_sub(amount.get()));
+            self.collateral = Cash::new(self.collateral.get().saturating_sub(amount.get()));
+        }
+    }
+
     /// Ids touched since the last call, each once, in first-touch order.
     pub(crate) fn drain_touched(&mut self, out: &mut Vec<AccountId>) {
         out.clear();
@@ -141,6 +176,7 @@ impl Ledger {
                 .get_mut(usize::try_from(id.get()).unwrap_or(usize::MAX))
             {
                 account.touched = false;
+                self.untouched = self.untouched.wrapping_add(i128::from(account.cash.get()));
             }
             out.push(id);
         }
@@ -148,9 +184,19 @@ impl Ledger {
 
     /// I1: the difference between what the vault holds and what the ledger says it owes. Always 0.
     pub fn audit(&self) -> i128 {
-        let cash = self.accounts.iter().fold(0i128, |sum, account| {
-            sum.saturating_add(i128::from(account.cash.get()))
-        });
+        self.difference(sum_of_cash(&self.accounts))
+    }
+
+    /// I1 without counting every account: that cash and fees are all the collateral. Looks at the
+    /// accounts touched in this block.
+    pub fn is_conserved(&self) -> bool {
+        let touched = self.touched.iter().filter_map(|id| self.account(*id));
+        let touched = touched.map(|account| i128::from(account.cash.get()));
+        let cash = touched.fold(self.untouched, i128::saturating_add);
+        self.difference(cash) == 0
+    }
+
+    fn difference(&self, cash: i128) -> i128 {
         let owed = cash.saturating_add(i128::from(self.fees.get()));
         i128::from(self.collateral.get()).saturating_sub(owed)
     }
@@ -161,6 +207,7 @@ impl Ledger {
             .map(|(i, a)| (a.owner, AccountId::new(i)))
             .collect();
         Self {
+            untouched: sum_of_cash(&accounts),
             accounts,
             owners,
             touched: Vec::new(),
@@ -168,4 +215,10 @@ impl Ledger {
             collateral,
         }
     }
+}
+
+fn sum_of_cash(accounts: &[Account]) -> i128 {
+    accounts.iter().fold(0, |sum: i128, account| {
+        sum.saturating_add(i128::from(account.cash.get()))
+    })
 }

@@ -139,11 +139,11 @@ pub(super) struct PositionLeg {
 
 /// Buffers, reused from account to account.
 #[derive(Debug, Default)]
-pub(super) struct Workspace {
-    pub positions: Vec<PositionLeg>,
-    pub parts: Parts<i64>,
+pub(crate) struct Workspace {
+    pub(super) positions: Vec<PositionLeg>,
+    pub(super) parts: Parts<i64>,
     /// Standard margin's.
-    pub legs: Vec<super::standard::Leg>,
+    pub(super) legs: Vec<super::standard::Leg>,
 }
 
 /// The values of all instruments, as the kernels read them.
@@ -376,7 +376,7 @@ impl RiskBook {
     }
 
     /// [`margin`](Self::margin) for readers, with buffers of their own.
-    pub(super) fn margin_in(
+    pub(crate) fn margin_in(
         &self,
         work: &mut Workspace,
         holdings: impl Iterator<Item = Holding>,

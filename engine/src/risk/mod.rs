@@ -32,6 +32,7 @@ mod standard;
 
 pub use book::{RiskBook, RiskError};
 pub use evaluate::Margin;
+pub(crate) use evaluate::Workspace;
 pub use lanes::{
     LANE_FORWARD, LANE_MARK, LANE_SKEW, LANES, LANES_SCENARIO, Lanes, Pair, SKEW_SCENARIOS_MAX,
     SPOT_SCENARIOS_MAX, Width,

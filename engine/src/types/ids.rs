@@ -53,6 +53,8 @@ id!(/// A block's height; genesis is 0, the first block 1.
     Height(u64));
 id!(/// Milliseconds since the Unix epoch, as agreed in a block header.
     TimeMs(u64));
+id!(/// A settlement chain by number: the EIP-155 id of an EVM chain.
+    SettlementChain(u64));
 
 impl OrderId {
     /// The id of the `generation`-th order that used `slot`.

@@ -11,6 +11,6 @@ pub use enums::{
 };
 pub use ids::{
     AccountId, Address, ChainId, ClientOrderId, Digest, Height, InstrumentId, Nonce, OrderId,
-    PublicKey, TimeMs, UnderlyingId, ValidatorId,
+    PublicKey, SettlementChain, TimeMs, UnderlyingId, ValidatorId,
 };
 pub use units::{Cash, Lots, Price, PriceTicks, Qty, Rounding, UnitError, mul_div};

@@ -2,15 +2,17 @@
 
 use lifeboat_engine::Command;
 use lifeboat_engine::command::{
-    Action, AmendOrder, CancelScope, ForwardPrice, MarketMakerProtection, MassQuote, Observation,
-    OptionTerms, OrderPrice, OrderRef, PlaceOrder, Proposal, QuoteEntry, QuoteSide, Report,
-    SourcePrice, UserCommand, UserPayload, UserSignature, ValidatorCommand, ValidatorPayload,
+    Action, AmendOrder, CancelScope, Crystallisation, ForcedRequest, ForwardPrice,
+    MarketMakerProtection, MassQuote, Observation, OptionTerms, OrderPrice, OrderRef, PlaceOrder,
+    Proposal, QuoteEntry, QuoteSide, Report, SourcePrice, UserCommand, UserPayload, UserSignature,
+    ValidatorCommand, ValidatorPayload, VaultEvent,
 };
 use lifeboat_engine::types::{
     AccountId, Address, Cash, ClientOrderId, Digest, InstrumentId, MarginModel, Nonce, OptionKind,
-    OrderId, PostOnly, Price, PublicKey, Qty, RecoveryPolicy, SelfTradePrevention, Side,
-    TimeInForce, TimeMs, UnderlyingId, ValidatorId,
+    OrderId, PostOnly, Price, PublicKey, Qty, RecoveryPolicy, SelfTradePrevention, SettlementChain,
+    Side, TimeInForce, TimeMs, UnderlyingId, ValidatorId,
 };
+use lifeboat_engine::vault::Deposit;
 
 /// The commands.
 pub fn commands() -> Vec<Command> {
@@ -72,6 +74,11 @@ fn actions() -> Vec<Action> {
             account: AccountId::new(4),
             part_ppm: 250_000,
             price_max: Cash::new(-5_000_000),
+        },
+        Action::Withdraw {
+            chain: SettlementChain::new(1),
+            recipient: Address([9; 20]),
+            amount: Cash::new(5_000_000),
         },
     ];
     let orders = [
@@ -162,11 +169,6 @@ fn reports() -> Vec<Report> {
                 price: Price::new(61_000_000_000),
             }],
         }),
-        Report::Attest(Proposal::Deposit {
-            owner: Address([1; 20]),
-            amount: Cash::new(10_000_000),
-            reference,
-        }),
         Report::Attest(Proposal::ListOption(OptionTerms {
             underlying: UnderlyingId::new(0),
             expiry: TimeMs::new(1_798_000_000_000),
@@ -177,5 +179,52 @@ fn reports() -> Vec<Report> {
             halted: true,
             reference,
         }),
+    ]
+    .into_iter()
+    .chain(vault_events().map(|event| {
+        Report::Attest(Proposal::Vault {
+            chain: SettlementChain::new(31_337),
+            event,
+        })
+    }))
+    .collect()
+}
+
+fn vault_events() -> [VaultEvent; 6] {
+    let owner = Address([1; 20]);
+    let amount = Cash::new(10_000_000);
+    let deposits = vec![Deposit { owner, amount }; 2];
+    [
+        VaultEvent::Deposits {
+            first: 3,
+            deposits: deposits.clone(),
+        },
+        VaultEvent::DepositsUnwound {
+            first: 3,
+            previous: Digest([8; 32]),
+            deposits,
+        },
+        VaultEvent::ForcedRequests {
+            first: 1,
+            requests: vec![ForcedRequest {
+                owner,
+                amount,
+                recipient: Address([2; 20]),
+            }],
+        },
+        VaultEvent::Crystallised {
+            first: 0,
+            accounts: vec![Crystallisation {
+                account: AccountId::new(5),
+                cash: amount,
+                paid: Cash::new(7),
+            }],
+        },
+        VaultEvent::Anchored {
+            block: 9,
+            assets: amount,
+            paid: Cash::ZERO,
+        },
+        VaultEvent::Frozen,
     ]
 }

@@ -182,7 +182,7 @@ fn deposits(call: &Call) -> Result<Value, RpcError> {
                 "amount": cash(deposit.amount),
                 "state": "completed",
                 "address": Value::Null,
-                "transaction_id": deposit.reference.to_string(),
+                "transaction_id": format!("{}-{}", deposit.chain, deposit.number),
                 "received_timestamp": deposit.time.get(),
                 "updated_timestamp": deposit.time.get(),
             })

@@ -33,6 +33,9 @@ pub struct Grid {
 }
 
 impl Grid {
+    /// The grid of an underlying that has no price: no ladder refers to it.
+    pub const SMALLEST: Self = Self { step: 1 };
+
     /// The grid around a mark: its step is an eighth of it, rounded down.
     ///
     /// `None` when the mark is under eight units of price.

@@ -68,6 +68,18 @@ impl LeafView<'_> {
         out
     }
 
+    /// The same with memory of its own.
+    pub fn to_owned(&self) -> ExitLeaf {
+        ExitLeaf {
+            settlement: self.settlement,
+            account: self.account,
+            owner: self.owner,
+            cash: self.cash,
+            critical: self.critical,
+            ladders: self.ladders.to_vec(),
+        }
+    }
+
     /// What the account is worth; `points` by underlying id.
     ///
     /// # Errors
@@ -75,6 +87,14 @@ impl LeafView<'_> {
     pub fn value(&self, points: &[PricePoint]) -> Result<ExitValue, ProofError> {
         ExitValue::of(self.cash, self.ladders, points)
     }
+}
+
+/// How long the leaf is that these bytes begin with; `None` when they end before that says itself.
+pub(super) fn leaf_bytes(bytes: &[u8]) -> Option<usize> {
+    let count = bytes.get(FIXED_BYTES.checked_sub(1)?)?;
+    usize::from(*count)
+        .checked_mul(LADDER_BYTES)?
+        .checked_add(FIXED_BYTES)
 }
 
 /// A leaf that owns its ladders: what a reader gets.

@@ -3,8 +3,8 @@
 //! **Owns** the bytes of exit leaves, withdrawals, deposits and the exit summary, the valuation of an
 //! account by its ladders, the safe range, and the trees over all of it. The contracts in `contracts/`
 //! read the same bytes and compute the same integers; `docs/PROTOCOL.md` describes them for any
-//! language and `vectors/exit_*.json` hold worked examples. **Never** computes a mark or a position's
-//! value: it is given ladders.
+//! language and `vectors/exit_*.json` hold worked examples. What one lot of an option is worth at a price is the engine's
+//! to say; everything from there on is here.
 //!
 //! How the parts hang together:
 //!
@@ -16,7 +16,7 @@
 //! Invariants I1 (the summary's totals), I6 (what is claimable) and I9 (ladders sum to zero at every
 //! level, hence at every price).
 
-mod deposit;
+mod checkpoint;
 mod ladder;
 mod leaf;
 mod safe_range;
@@ -25,38 +25,16 @@ mod tree;
 mod wire;
 mod withdrawal;
 
-pub use deposit::{Deposit, DepositChain};
+pub use checkpoint::{ExitBuilder, ExitCheckpoint, ExitPart, LEAVES_PER_CHUNK, leaf_in_chunk};
 pub use ladder::{
     EXIT_LEVELS, ExitValue, Grid, Ladder, MARK_LEVEL, PricePoint, UnderlyingLadder, WEIGHT_ONE,
 };
 pub use leaf::{EXIT_LEAF_BYTES_MAX, ExitLeaf, LeafView, UNDERLYINGS_PER_LEAF_MAX};
+pub use lifeboat_engine::types::SettlementChain;
+pub use lifeboat_engine::vault::{Deposit, DepositChain};
 pub use safe_range::{RADII, SafeBox, SafeRange};
 pub use summary::{
     CertifiedUnderlying, EXIT_SUMMARY_BYTES_MAX, ExitSummary, exit_root, verify_summary,
 };
 pub use tree::{ExitTree, LeafHasher, verify_exit_leaf, verify_withdrawal};
 pub use withdrawal::{WITHDRAWAL_BYTES, WithdrawalLeaf};
-
-use core::fmt;
-
-/// A settlement chain by number: the EIP-155 id of an EVM chain.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Hash)]
-pub struct SettlementChain(u64);
-
-impl SettlementChain {
-    /// Wraps a chain's number.
-    pub const fn new(raw: u64) -> Self {
-        Self(raw)
-    }
-
-    /// The number.
-    pub const fn get(self) -> u64 {
-        self.0
-    }
-}
-
-impl fmt::Display for SettlementChain {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        self.0.fmt(f)
-    }
-}

@@ -74,15 +74,20 @@ impl SafeRange {
                 // No more than the fund, whose value here is at most its cash or level: an i64.
                 fund_reserve: Cash::new(i64::try_from(*deficit).unwrap_or(i64::MAX)),
             },
-            None => SafeBox {
-                radius: None,
-                fund_reserve: Cash::ZERO,
-            },
+            None => SafeBox::none(),
         }
     }
 }
 
 impl SafeBox {
+    /// No price is safe.
+    pub const fn none() -> Self {
+        Self {
+            radius: None,
+            fund_reserve: Cash::ZERO,
+        }
+    }
+
     /// The safe range of an underlying with this grid: lowest and highest price, rounded inwards.
     /// Without a box the lowest is over the highest.
     pub fn range(&self, grid: Grid) -> (Price, Price) {

@@ -8,16 +8,12 @@ use crate::ProofError;
 
 /// First byte of an exit leaf.
 pub(super) const EXIT_LEAF_KIND: u8 = 0x21;
-/// First byte of a withdrawal leaf.
-pub(super) const WITHDRAWAL_KIND: u8 = 0x22;
 /// First byte of an exit summary; it is also the format's version.
 pub(super) const SUMMARY_KIND: u8 = 0x23;
 /// Last byte of what is hashed for a summary's digest.
 pub(super) const SUMMARY_TAG: u8 = 0x23;
 /// Last byte of what is hashed for an exit root.
 pub(super) const EXIT_ROOT_TAG: u8 = 0x24;
-/// Last byte of what is hashed for one more deposit.
-pub(super) const DEPOSIT_TAG: u8 = 0x25;
 
 /// keccak256 of `bytes ‖ tag`.
 pub(super) fn tagged(mut bytes: Vec<u8>, tag: u8) -> Digest {

@@ -2,13 +2,13 @@
 
 use alloc::vec::Vec;
 use lifeboat_engine::types::{Address, Cash};
+use lifeboat_engine::vault::{WITHDRAWAL_KIND, Withdrawal};
 
 use super::SettlementChain;
-use super::wire::{Fields, WITHDRAWAL_KIND};
+use super::wire::Fields;
 use crate::ProofError;
 
-/// Bytes of a withdrawal leaf.
-pub const WITHDRAWAL_BYTES: usize = 1 + 8 + 4 + 20 + 20 + 8;
+pub use lifeboat_engine::vault::WITHDRAWAL_BYTES;
 
 /// One leaf of a settlement chain's withdrawal tree, which only grows.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -28,14 +28,12 @@ pub struct WithdrawalLeaf {
 impl WithdrawalLeaf {
     /// The canonical bytes: `22 ‖ chain 8 ‖ number 4 ‖ owner 20 ‖ recipient 20 ‖ amount 8`, big-endian.
     pub fn encode(&self) -> Vec<u8> {
-        let mut out = Vec::with_capacity(WITHDRAWAL_BYTES);
-        out.push(WITHDRAWAL_KIND);
-        out.extend_from_slice(&self.settlement.get().to_be_bytes());
-        out.extend_from_slice(&self.number.to_be_bytes());
-        out.extend_from_slice(&self.owner.0);
-        out.extend_from_slice(&self.recipient.0);
-        out.extend_from_slice(&self.amount.get().to_be_bytes());
-        out
+        let withdrawal = Withdrawal {
+            owner: self.owner,
+            recipient: self.recipient,
+            amount: self.amount,
+        };
+        withdrawal.leaf(self.settlement, self.number).to_vec()
     }
 
     /// Reads a withdrawal; nothing may follow it and its amount is positive.

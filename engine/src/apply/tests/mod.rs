@@ -12,6 +12,7 @@ mod protection;
 mod recovery;
 mod settlement;
 mod snapshots;
+mod vaults;
 
 use alloc::vec::Vec;
 

@@ -4,12 +4,16 @@
 //! hash up to there, so a checkpoint that credits what the chain has since forgotten is refused.
 
 use alloc::vec::Vec;
-use lifeboat_engine::types::{Address, Cash, Digest};
+use borsh::{BorshDeserialize, BorshSerialize};
 
-use super::wire::{DEPOSIT_TAG, tagged};
+use crate::commitment::keccak256;
+use crate::types::{Address, Cash, Digest};
+
+/// Last byte of what is hashed for one more deposit.
+const DEPOSIT_TAG: u8 = 0x25;
 
 /// One deposit.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, BorshSerialize, BorshDeserialize)]
 pub struct Deposit {
     /// Whose account it is for.
     pub owner: Address,
@@ -18,7 +22,7 @@ pub struct Deposit {
 }
 
 /// How many deposits there were and the hash over them.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, BorshSerialize, BorshDeserialize)]
 pub struct DepositChain {
     /// Deposits so far: the number of the next one.
     pub cursor: u64,
@@ -41,13 +45,35 @@ impl DepositChain {
         bytes.extend_from_slice(&self.cursor.to_be_bytes());
         bytes.extend_from_slice(&deposit.owner.0);
         bytes.extend_from_slice(&amount.to_be_bytes());
+        bytes.push(DEPOSIT_TAG);
         Some(Self {
             cursor: self.cursor.checked_add(1)?,
-            hash: tagged(bytes, DEPOSIT_TAG),
+            hash: keccak256(&bytes),
             total: self
                 .total
                 .checked_add(amount)
                 .filter(|total| i64::try_from(*total).is_ok())?,
         })
+    }
+
+    /// The chain with these deposits after it; `None` as for [`push`](Self::push).
+    pub fn extended(&self, deposits: &[Deposit]) -> Option<Self> {
+        deposits
+            .iter()
+            .try_fold(*self, |chain, deposit| chain.push(deposit))
+    }
+
+    /// The chain without its last deposits: `deposits` from number `first` on, with `previous` the hash
+    /// before them. `None` unless they are exactly what leads from there to here.
+    pub fn without(&self, first: u64, previous: Digest, deposits: &[Deposit]) -> Option<Self> {
+        let taken = deposits.iter().try_fold(0_u64, |sum, deposit| {
+            sum.checked_add(u64::try_from(deposit.amount.get()).ok()?)
+        })?;
+        let before = Self {
+            cursor: first,
+            hash: previous,
+            total: self.total.checked_sub(taken)?,
+        };
+        (before.extended(deposits)? == *self).then_some(before)
     }
 }
