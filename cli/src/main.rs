@@ -11,6 +11,7 @@ mod init;
 mod layer;
 mod market;
 mod node;
+mod pages;
 mod publish;
 mod recover;
 mod run;
@@ -35,6 +36,7 @@ const _: () = assert!(
 
 fn main() -> ExitCode {
     let arguments = Arguments::parse();
+    pages::ask_for_huge();
     log_to_stderr();
     descriptors::raise();
     match dispatch(arguments) {

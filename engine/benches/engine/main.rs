@@ -3,7 +3,7 @@
 //! `cargo bench -p lifeboat-engine --features unchecked --bench engine -- PART…` where a part is
 //! `quotes`, `marks`, `memory`, `recovery`, `signatures`, or the path of an order stream (one quick run with `--quick`; made by the matching
 //! workload's generator; see the bench `matching`). Times are this thread's CPU time unless said;
-//! pin the process to one core.
+//! pin the process to one core. The heap has huge pages as in the program, unless `GLIBC_TUNABLES` is set.
 #![allow(
     clippy::unwrap_used,
     clippy::expect_used,
@@ -25,7 +25,25 @@ mod venue;
 #[global_allocator]
 static ALLOCATOR: clock::Counting = clock::Counting;
 
+/// Begins again with huge pages for the heap, as the program itself does: see `cli/src/pages.rs`.
+#[cfg(all(target_os = "linux", target_env = "gnu"))]
+fn ask_for_huge_pages() {
+    use std::os::unix::process::CommandExt as _;
+    const TUNABLES: &str = "GLIBC_TUNABLES";
+    let Ok(program) = std::env::current_exe() else {
+        return;
+    };
+    if std::env::var_os(TUNABLES).is_none() {
+        let mut again = std::process::Command::new(program);
+        again.args(std::env::args_os().skip(1));
+        let error = again.env(TUNABLES, "glibc.malloc.hugetlb=1").exec();
+        eprintln!("engine: without huge pages, {error}");
+    }
+}
+
 fn main() {
+    #[cfg(all(target_os = "linux", target_env = "gnu"))]
+    ask_for_huge_pages();
     let arguments: Vec<String> = std::env::args().skip(1).collect();
     let quick = arguments.iter().any(|argument| argument == "--quick");
     let parts: Vec<&str> = arguments
