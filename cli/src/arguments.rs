@@ -130,11 +130,11 @@ pub struct RecoverArguments {
     /// data folder must not exist or be empty
     #[arg(long, value_name = "FILE")]
     pub config: PathBuf,
-    /// Where blocks come from
+    /// Where the state comes from
     #[arg(long, value_enum, default_value_t = RecoverSource::Da)]
     pub from: RecoverSource,
     /// With `da`, where blocks were published (default: `publish` of the configuration); with
-    /// `folder`, the data folder of another validator
+    /// `folder` and `snapshot`, the data folder of another validator or a copy of it
     #[arg(long, value_name = "PLACE")]
     pub place: Option<String>,
     /// Begin a new consensus epoch behind the last block. Only when too many validators lost their
@@ -156,14 +156,27 @@ pub enum RecoverSource {
     Da,
     /// The log of another validator, stopped or a copy
     Folder,
+    /// The other validators, which must run
+    Peers,
+    /// The newest certified snapshot in another validator's data folder; the blocks after it come
+    /// from the other validators when this one starts
+    Snapshot,
 }
 
 /// Options of `verify`.
 #[derive(Args)]
 pub struct VerifyArguments {
-    /// A validator's data folder
+    /// A validator's folder; with `--from`, any folder that holds the venue's genesis.bin and
+    /// committee.toml
     #[arg(value_name = "DIR")]
     pub data: PathBuf,
+    /// Replay what was published at this place instead of the validator's own log
+    #[arg(long, value_name = "PLACE")]
+    pub from: Option<String>,
+    /// Replay with another build of lifeboat as well, and compare: what an upgrade must pass before
+    /// it may vote
+    #[arg(long, value_name = "BINARY")]
+    pub with: Option<PathBuf>,
     /// End with one JSON object as the last line
     #[arg(long)]
     pub json: bool,

@@ -48,6 +48,12 @@ pub fn init(arguments: &InitArguments) -> Result<()> {
             folder.join("node.toml").display()
         ));
     }
+    if plan.publish.is_none() {
+        say.line(
+            "Blocks are published nowhere: the loss of every validator's disk at once would be final. \
+             `--publish PLACE`, or `publish` in each node.toml, changes that.",
+        );
+    }
     say.line(format!(
         "API keys for clients: {}",
         api_keys_path(out).display()

@@ -24,6 +24,7 @@ pub mod node;
 pub mod outcome;
 pub mod quarantine;
 pub mod recover;
+pub mod repair;
 pub mod service;
 pub mod shadow;
 pub mod shared;

@@ -19,6 +19,7 @@ use commonware_cryptography::ed25519::PublicKey as PeerKey;
 use commonware_p2p::{Blocker, Provider, Receiver, Sender};
 use commonware_runtime::{Clock, Handle};
 use commonware_utils::vec::NonEmptyVec;
+use lifeboat_engine::types::Height;
 use tokio::sync::{mpsc, oneshot, watch};
 
 use crate::block::Block;
@@ -459,9 +460,8 @@ async fn run_executor(
 }
 
 fn missing(height: u64) -> Stop {
-    Stop::Storage {
-        context: format!("reading finalized block {height}"),
-        error: "it is missing from the block store".to_owned(),
+    Stop::Missing {
+        height: Height::new(height),
     }
 }
 

@@ -33,7 +33,8 @@ use crate::executor::Executor;
 use crate::files::Disk;
 use crate::machine::Blueprint as _;
 use crate::node::genesis_block;
-use crate::shared::{Shared, Stop};
+use crate::shared::{Frontier, Shared, Stop};
+use crate::snapshot;
 
 /// Blocks that wait for a certificate at most. One comes with almost every block; a history without
 /// any for so long is not one that validators made.
@@ -52,6 +53,13 @@ pub struct Published {
     pub block: Bytes,
     /// Its own certificate, if it has one.
     pub certificate: Bytes,
+}
+
+impl Published {
+    /// The block in it; `None` if its bytes are none.
+    pub fn decode(&self) -> Option<Block> {
+        Block::decode(self.block.clone()).ok()
+    }
 }
 
 /// How the validator takes part after its recovery.
@@ -124,6 +132,9 @@ pub enum RecoverError {
     /// The list of epochs.
     #[error(transparent)]
     Epochs(#[from] EpochsError),
+    /// No snapshot can be used.
+    #[error("no snapshot can be used: {0}")]
+    Snapshot(String),
 }
 
 fn io_error(path: &Path) -> impl FnOnce(io::Error) -> RecoverError {
@@ -166,11 +177,64 @@ pub fn recover(
         epochs.save(&config.folder)?;
         recovered.epoch = epochs.current();
     }
-    if config.data.exists() {
-        fs::remove_dir(&config.data).map_err(io_error(&config.data))?;
-    }
-    fs::rename(&building, &config.data).map_err(io_error(&building))?;
+    put_in_place(&building, &config.data)?;
     Ok(recovered)
+}
+
+/// Fills the data folder of `config` with the newest certified snapshot that lies in `from`, a data
+/// folder or a copy of one. The validator follows the venue from there. `progress` gets chunks done
+/// and chunks in all.
+///
+/// # Errors
+/// What is wrong; the data folder does not exist then.
+pub fn adopt_snapshot(
+    config: &NodeConfig,
+    from: &Path,
+    mut progress: impl FnMut(u64, u64),
+) -> Result<Frontier, RecoverError> {
+    refuse_data(&config.data)?;
+    let wrong = |why: &str| RecoverError::Snapshot(why.to_owned());
+    let source = Disk::open(from.join("state")).map_err(io_error(from))?;
+    let chain = config.venue.chain();
+    let found = snapshot::newest_certified(&source, chain).map_err(io_error(from))?;
+    let manifest = found.ok_or_else(|| wrong("there is none that the validators certified"))?;
+    let scheme = config.identity.verifier(&chain);
+    if !manifest.is_certified(&scheme) || manifest.floor(&scheme).is_none() {
+        return Err(wrong(
+            "its certificate does not verify against the venue's key",
+        ));
+    }
+    let manifest = manifest.without_claims();
+    let building = config.data.with_extension("recovering");
+    if building.exists() {
+        fs::remove_dir_all(&building).map_err(io_error(&building))?;
+    }
+    let state = building.join("state");
+    let disk = Disk::open(&state).map_err(io_error(&state))?;
+    let mut arrival = snapshot::Arrival::resume(&disk, &manifest).map_err(io_error(&state))?;
+    let at = manifest.frontier();
+    for index in 0..manifest.chunks.len() {
+        let chunk = snapshot::chunk(&source, at.height.get(), index as u32);
+        let chunk = chunk.map_err(io_error(from))?;
+        if !manifest.is_chunk(index, &chunk) {
+            return Err(wrong(&format!("chunk {index} of its state is damaged")));
+        }
+        arrival.append(&chunk).map_err(io_error(&state))?;
+        progress(index as u64 + 1, manifest.chunks.len() as u64);
+    }
+    let accept = |state: &mut dyn io::Read| snapshot::accept(&*config.venue, &manifest, state);
+    let accepted = arrival.finish(accept).map_err(io_error(&state))?;
+    accepted.map_err(RecoverError::Snapshot)?;
+    put_in_place(&building, &config.data)?;
+    Ok(at)
+}
+
+/// Names what was built.
+fn put_in_place(building: &Path, data: &Path) -> Result<(), RecoverError> {
+    if data.exists() {
+        fs::remove_dir(data).map_err(io_error(data))?;
+    }
+    fs::rename(building, data).map_err(io_error(building))
 }
 
 /// An absent or empty folder may be filled.
@@ -263,8 +327,9 @@ impl<E: Environment> Recovery<E> {
     }
 
     fn add(&mut self, found: Published) -> Result<(), RecoverError> {
-        let block =
-            Block::decode(found.block).map_err(|_| RecoverError::NotABlock(found.height))?;
+        let block = found
+            .decode()
+            .ok_or(RecoverError::NotABlock(found.height))?;
         let header = block.header();
         let (height, parent) = self.last;
         let chained = header.height == height.next()

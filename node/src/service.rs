@@ -1,12 +1,15 @@
 //! A node as a thread of this process.
 //!
-//! **Owns** its runtime, its ingress, and starting again when the node may vote after following.
+//! **Owns** its runtime, its ingress, and starting again: when the node may vote after following, has
+//! fetched a snapshot, diverged for the first time at a height, or found its block store damaged.
 
 use std::net::TcpListener;
+use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::{Arc, Mutex};
 use std::thread::JoinHandle;
 
 use commonware_runtime::{Runner as _, Supervisor as _, tokio as runtime};
+use lifeboat_engine::types::Height;
 use tokio::sync::watch;
 
 use crate::config::NodeConfig;
@@ -15,6 +18,8 @@ use crate::handle::NodeHandle;
 use crate::ingress;
 use crate::network::connect;
 use crate::node::{NodeSetup, start};
+use crate::quarantine::panic_message;
+use crate::repair::{Suspicion, repair};
 use crate::shared::{Stop, lock};
 
 /// A node running on its own thread.
@@ -84,10 +89,9 @@ impl Service {
 
     /// Waits for the node to stop and says why it did.
     pub fn join(self) -> Stop {
-        self.thread.join().unwrap_or_else(|panic| {
-            let cause = crate::quarantine::panic_message(&*panic);
-            storage("running the node".into(), cause)
-        })
+        self.thread
+            .join()
+            .unwrap_or_else(|panic| storage("running the node".into(), panic_message(&*panic)))
     }
 }
 
@@ -96,12 +100,43 @@ fn run(
     sender: &watch::Sender<Option<NodeHandle>>,
     asked: &Mutex<bool>,
 ) -> Stop {
+    let mut diverged = None;
     loop {
-        let stop = run_once(config, sender);
-        if !stop.starts_again() || *lock(asked) {
+        let stop = catch_unwind(AssertUnwindSafe(|| run_once(config, sender)));
+        let stop = match stop {
+            Ok(stop @ Stop::Missing { .. }) => broken_down(config, stop, Suspicion::Certain),
+            Ok(stop) => stop,
+            Err(panic) => {
+                let stop = storage("running the node".into(), panic_message(&*panic));
+                broken_down(config, stop, Suspicion::Possible)
+            }
+        };
+        if *lock(asked) || !starts_again(&stop, &mut diverged) {
             return stop;
         }
-        tracing::info!(node = config.index, "{stop}");
+        tracing::warn!(node = config.index, "{stop}");
+    }
+}
+
+/// What to do when the node broke down: damage in consensus's store of blocks can be repaired.
+fn broken_down(config: &NodeConfig, stop: Stop, suspicion: Suspicion) -> Stop {
+    match repair(config, suspicion) {
+        Ok(Some(aside)) => Stop::Repaired {
+            cause: stop.to_string(),
+            aside: aside.display().to_string(),
+        },
+        Ok(None) => stop,
+        Err(error) => storage(format!("repairing the block store after: {stop}"), error),
+    }
+}
+
+/// Whether the node is started again by itself. After a divergence it is rebuilt from the last state
+/// that was agreed: what a flipped bit did is gone then. A second divergence at the same height is no
+/// accident, so that one stays stopped for a person to look at.
+fn starts_again(stop: &Stop, diverged: &mut Option<Height>) -> bool {
+    match stop {
+        Stop::Diverged { height, .. } => diverged.replace(*height) != Some(*height),
+        stop => stop.starts_again(),
     }
 }
 
@@ -168,4 +203,26 @@ fn open(
         prefix: String::new(),
     };
     start(context.child("node"), setup, transport)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use lifeboat_engine::types::Digest;
+
+    #[test]
+    fn a_divergence_is_rebuilt_once_and_a_second_at_its_height_stays_stopped() {
+        let at = |height| Stop::Diverged {
+            height: Height::new(height),
+            agreed: Digest([1; 32]),
+            own: Digest([2; 32]),
+            kept: Height::new(0),
+        };
+        let mut diverged = None;
+        assert!(starts_again(&at(7), &mut diverged));
+        assert!(starts_again(&Stop::MayVote, &mut diverged));
+        assert!(starts_again(&at(9), &mut diverged));
+        assert!(!starts_again(&at(9), &mut diverged));
+        assert!(!starts_again(&Stop::Requested, &mut diverged));
+    }
 }

@@ -151,8 +151,8 @@ pub enum Stop {
         "this node's state differs from what the validators agreed on: after block {height} they have \
          root {agreed}, this node has {own}. It stopped so that it serves nothing wrong. Kept: all \
          finalized blocks, and snapshots up to block {kept}; later snapshots were set aside as \
-         *.diverged. Do: start it again (it replays from the kept snapshot); if it stops again at the \
-         same height, compare binaries (`lifeboat verify`) or wipe the data folder to sync from peers"
+         *.diverged. It is rebuilt from the kept snapshot once by itself; if it stops again at the same \
+         height, do: compare binaries (`lifeboat verify`) or wipe the data folder to sync from peers"
     )]
     Diverged {
         /// After which block.
@@ -201,6 +201,23 @@ pub enum Stop {
         /// Network keys of peers whose snapshot did not verify.
         liars: Vec<String>,
     },
+    /// A final block cannot be read from consensus's store.
+    #[error("final block {height} cannot be read from consensus's store of blocks")]
+    Missing {
+        /// Which.
+        height: Height,
+    },
+    /// Consensus's store of final blocks was damaged; it was set aside.
+    #[error(
+        "{cause}. The store of final blocks is damaged: it was set aside as {aside}; restarting to fetch \
+         the blocks from peers. Kept: the block log, the snapshots and the votes. Do: check the disk"
+    )]
+    Repaired {
+        /// What went wrong.
+        cause: String,
+        /// Where the damaged store is.
+        aside: String,
+    },
     /// Peers are so far ahead that their snapshot is nearer than the log.
     #[error("{blocks} blocks behind the other validators; restarting to fetch a snapshot")]
     Behind {
@@ -222,7 +239,7 @@ impl Stop {
     pub fn starts_again(&self) -> bool {
         matches!(
             self,
-            Self::MayVote | Self::Synced { .. } | Self::Behind { .. }
+            Self::MayVote | Self::Synced { .. } | Self::Behind { .. } | Self::Repaired { .. }
         )
     }
 }

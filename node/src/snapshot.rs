@@ -32,7 +32,8 @@ const KEPT: usize = 2;
 const MANIFEST: &str = "manifest";
 const STATE: &str = "state";
 const ARRIVING: &str = "arriving";
-/// Names the snapshot that a node fetched from peers: its log begins there.
+/// Names the snapshot behind which consensus's store of blocks begins: it was fetched from peers, or
+/// the store was lost.
 const BASE: &str = "snapshot-base";
 /// Headers in a snapshot's chain at most.
 pub const HEADERS_MAX: usize = 64;
@@ -418,13 +419,21 @@ pub fn chunk(files: &dyn Files, height: u64, index: u32) -> io::Result<Vec<u8>> 
     read_chunk(files, &name(height, STATE), index)
 }
 
-/// The snapshot at which this node's log begins, if it does not begin at genesis.
+/// The snapshot behind which consensus's store of blocks begins, if that is not genesis.
 ///
 /// # Errors
 /// When the folder cannot be read.
 pub fn base(files: &dyn Files) -> io::Result<Option<u64>> {
     let bytes = files.read(BASE)?;
     Ok(bytes.and_then(|bytes| Some(u64::from_le_bytes(bytes.try_into().ok()?))))
+}
+
+/// Makes the snapshot at `height` the one that blocks are fetched from on.
+///
+/// # Errors
+/// When the folder cannot be written.
+pub fn begin_at(files: &dyn Files, height: Height) -> io::Result<()> {
+    files.replace(BASE, &height.get().to_le_bytes())
 }
 
 /// The manifest of the snapshot at `height`, if it is whole.
@@ -491,8 +500,8 @@ impl<'a> Arrival<'a> {
         Ok(())
     }
 
-    /// Ends: when `accept` takes the state it becomes a snapshot of this node, and the base of its
-    /// log; else it is removed and the inner error says why.
+    /// Ends: when `accept` takes the state it becomes a snapshot of this node, and blocks are fetched
+    /// from there on; else it is removed and the inner error says why.
     ///
     /// # Errors
     /// When the disk fails.
@@ -514,7 +523,7 @@ impl<'a> Arrival<'a> {
             return Ok(accepted);
         }
         files.rename(&self.file, &name(height, STATE))?;
-        files.replace(BASE, &height.to_le_bytes())?;
+        begin_at(files, self.manifest.height)?;
         files.replace(&name(height, MANIFEST), &self.manifest.encode()?)?;
         Ok(Ok(()))
     }

@@ -239,13 +239,25 @@ pub fn verify_folder(
     folder: &Path,
     progress: impl FnMut(u64, u64),
 ) -> Result<Verified, VerifyError> {
+    let node = NodeFile::load(&folder.join("node.toml"))?;
+    let disk = Disk::open(folder.join(node.data).join("state"))?;
+    verify_log(folder, Arc::new(disk), progress)
+}
+
+/// Replays any log of the venue whose genesis and committee lie in `folder`.
+///
+/// # Errors
+/// The first difference, or the file that is missing.
+pub fn verify_log(
+    folder: &Path,
+    log: Arc<dyn Files>,
+    progress: impl FnMut(u64, u64),
+) -> Result<Verified, VerifyError> {
     let venue = read_venue(&folder.join("genesis.bin"))?;
     let committee = read_committee(folder)?;
-    let node = NodeFile::load(&folder.join("node.toml"))?;
     let scheme = Scheme::certificate_verifier(
         &namespace(&venue.genesis().chain),
         *committee.polynomial()?.public(),
     );
-    let disk = Disk::open(folder.join(node.data).join("state"))?;
-    verify(Arc::new(disk), &venue, Some(&scheme), progress)
+    verify(log, &venue, Some(&scheme), progress)
 }

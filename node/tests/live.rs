@@ -1,6 +1,7 @@
 //! Four validators on real sockets, threads and disks, with the real engine.
 
 use std::collections::BTreeSet;
+use std::fs;
 use std::net::{IpAddr, Ipv4Addr, SocketAddr};
 use std::ops::Range;
 use std::path::{Path, PathBuf};
@@ -190,6 +191,35 @@ fn a_venue_answers_survives_a_stop_and_replays() {
             "{verified:?}"
         );
     }
+}
+
+#[test]
+fn a_damaged_block_store_is_set_aside_and_fetched_again() {
+    let (_root, plan, folders, mut services) = start_all(2);
+    load(ingress(&plan, 0), 1..101, Duration::from_millis(5));
+    let gone = services.remove(2);
+    gone.shutdown();
+    assert_eq!(gone.join(), Stop::Requested);
+    // One bit in the middle of every block's file.
+    let data = folders[2].join("data");
+    let values = fs::read_dir(data.join("consensus/blocks-value")).expect("it has blocks");
+    for file in values {
+        let path = file.expect("it lists").path();
+        let mut bytes = fs::read(&path).expect("it reads");
+        let middle = bytes.len() / 2;
+        bytes[middle] ^= 1;
+        fs::write(&path, bytes).expect("it writes");
+    }
+    services.insert(2, spawn(&folders[2]));
+    wait_until("the damaged node is ready again", || is_ready(&services[2]));
+    load(ingress(&plan, 2), 101..121, Duration::from_millis(5));
+    stop_all(services);
+    assert!(
+        data.join("consensus-damaged-1").exists(),
+        "the damage was not found"
+    );
+    let verified = verify_folder(&folders[2], |_, _| {}).expect("its log replays");
+    assert!(verified.commands >= 120, "{verified:?}");
 }
 
 #[test]

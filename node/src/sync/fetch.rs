@@ -267,3 +267,91 @@ async fn download(
         Err(why) => Ok(Attempt::MadeUp(why)),
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::block::Block;
+    use crate::consensus::namespace;
+    use crate::files::Memory;
+    use crate::shared::Frontier;
+    use crate::sim::TallyBlueprint;
+    use crate::snapshot::{Certified, Writer};
+    use commonware_cryptography::bls12381::dkg::feldman_desmedt::deal;
+    use commonware_cryptography::bls12381::primitives::sharing::Mode as SharingMode;
+    use commonware_cryptography::bls12381::primitives::variant::MinSig;
+    use commonware_cryptography::ed25519::PrivateKey;
+    use commonware_cryptography::{Signer as _, ed25519};
+    use commonware_utils::N3f1;
+    use commonware_utils::ordered::Set;
+    use lifeboat_engine::types::{ChainId, Digest, Mode, TimeMs};
+    use rand::SeedableRng as _;
+    use rand::rngs::StdRng;
+
+    const CHAIN: ChainId = ChainId([1; 32]);
+
+    fn task() -> Fetch {
+        let keys = (0..4).map(|seed| PrivateKey::from_seed(seed).public_key());
+        let committee: Set<ed25519::PublicKey> = Set::from_iter_dedup(keys);
+        let mut rng = StdRng::seed_from_u64(1);
+        let mode = SharingMode::NonZeroCounter;
+        let dealt = deal::<MinSig, _, N3f1>(&mut rng, mode, committee).expect("a committee");
+        let blueprint = TallyBlueprint {
+            chain: CHAIN,
+            poison: None,
+            skew_at: None,
+        };
+        Fetch {
+            blueprint: Arc::new(blueprint),
+            files: Arc::new(Memory::default()),
+            scheme: Scheme::certificate_verifier(&namespace(&CHAIN), *dealt.0.public().public()),
+            peers: 3,
+            height: Height::new(0),
+            policy: SyncPolicy::default(),
+        }
+    }
+
+    /// A manifest of `chain` at height 9 000, stated by the next header, with a forged certificate.
+    fn manifest(chain: ChainId) -> Vec<u8> {
+        let genesis = Block::genesis(chain, TimeMs::new(1), Digest([3; 32]));
+        let at = Height::new(9_000);
+        let mut header = genesis.header().clone();
+        (header.height, header.executed) = (at.next(), at);
+        header.parent = Digest([2; 32]);
+        let files = Memory::default();
+        let frontier = Frontier {
+            height: at,
+            time: TimeMs::new(5),
+            digest: header.parent,
+            root: header.state_root,
+            mode: Mode::Open,
+        };
+        let certified = Certified {
+            headers: vec![header.encode().to_vec()],
+            certificate: vec![4; 60],
+            floor: Vec::new(),
+        };
+        let writer = Writer::begin(&files, at).expect("memory does not fail");
+        let manifest = writer.finish(chain, frontier, Vec::new(), Some(certified));
+        let manifest = manifest.expect("memory does not fail");
+        manifest.encode().expect("memory does not fail")
+    }
+
+    #[test]
+    fn what_a_peer_offers_is_judged_before_a_chunk_is_asked_for() {
+        let task = task();
+        assert_eq!(judge(&task, b""), Ok(None), "to hold nothing is no lie");
+        let foreign = judge(&task, &manifest(ChainId([7; 32])));
+        assert_eq!(foreign, Err("it belongs to another venue"));
+        let forged = judge(&task, &manifest(CHAIN));
+        assert_eq!(
+            forged,
+            Err("no certificate of the validators covers its root")
+        );
+        let mut flipped = manifest(CHAIN);
+        flipped[40] ^= 1;
+        assert_eq!(judge(&task, &flipped), Err("its manifest is damaged"));
+        let oversized = vec![0; snapshot::MANIFEST_BYTES_MAX + 1];
+        assert_eq!(judge(&task, &oversized), Err("it is over its bound"));
+    }
+}
