@@ -43,6 +43,25 @@ pub struct OrderDetail {
     pub(crate) next: u32,
 }
 
+impl OrderDetail {
+    /// Its canonical bytes, in one piece: a root encodes every order that it touched.
+    #[inline]
+    pub(crate) fn encoded(&self) -> [u8; 28] {
+        let mut bytes = [0; 28];
+        let words = [
+            self.client_id.get(),
+            self.placed_at.get(),
+            self.expires_at.get(),
+        ];
+        let (places, rest) = bytes.as_chunks_mut::<8>();
+        for (place, word) in places.iter_mut().zip(words) {
+            *place = word.to_le_bytes();
+        }
+        rest.copy_from_slice(&self.filled.to_le_bytes());
+        bytes
+    }
+}
+
 impl Default for OrderDetail {
     fn default() -> Self {
         Self {

@@ -148,11 +148,13 @@ impl Engine {
 
     /// Hashes the whole state anew, after a restore.
     pub(super) fn commit_all(&mut self) -> Digest {
-        let slots: Vec<u32> = (0..self.books.slots()).collect();
+        let slots = self.books.slots();
         let (books, orders) = (&self.books, &self.orders);
+        self.roots.orders.reserve(slots.into());
+        self.roots.accounts.reserve(self.ledger.len().into());
         self.roots
             .orders
-            .set_leaves(slots, |slot, out| encode_order(books, orders, slot, out));
+            .set_leaves(0..slots, |slot, out| encode_order(books, orders, slot, out));
         for id in 0..self.ledger.len() {
             let _ = self.ledger.account_mut(AccountId::new(id));
         }
@@ -207,10 +209,10 @@ fn encode_order(
         return;
     };
     out.extend_from_slice(&leaf);
-    if books.in_slot(slot).is_some()
+    if books.rests_in(slot)
         && let Some(detail) = orders.get(slot)
     {
-        let _ = borsh::to_writer(&mut *out, detail);
+        out.extend_from_slice(&detail.encoded());
         out.extend_from_slice(orders.label(slot));
     }
 }

@@ -24,13 +24,18 @@ pub(super) const KIND_RESTING: u8 = 1;
 pub(super) const KIND_ALLOCATED: u8 = 2;
 pub(super) const KIND_RETIRED: u8 = 3;
 
-/// Joins byte arrays into a leaf, zero-filled.
+/// Joins byte arrays into a leaf, zero-filled. Lengths are constants where it is inlined.
+#[inline(always)]
 fn join<const N: usize>(parts: [&[u8]; N]) -> [u8; SLOT_LEAF_BYTES] {
     let mut leaf = [0; SLOT_LEAF_BYTES];
-    let bytes = parts.iter().flat_map(|part| part.iter());
-    leaf.iter_mut()
-        .zip(bytes)
-        .for_each(|(to, from)| *to = *from);
+    let mut rest = leaf.as_mut_slice();
+    for part in parts {
+        let Some((place, behind)) = rest.split_at_mut_checked(part.len()) else {
+            break;
+        };
+        place.copy_from_slice(part);
+        rest = behind;
+    }
     leaf
 }
 
@@ -38,6 +43,12 @@ impl Books {
     /// How many slots have a leaf.
     pub fn slots(&self) -> u32 {
         self.slab.all().len() as u32
+    }
+
+    /// Whether an order rests in a slot.
+    #[inline]
+    pub fn rests_in(&self, index: u32) -> bool {
+        self.slab.get(index).is_some_and(|slot| slot.rests())
     }
 
     /// The leaf of a slot below [`Self::slots`].

@@ -78,6 +78,11 @@ impl MerkleTree {
         }
     }
 
+    /// Grows the tree to `count` leaves at once, vacant until they are written.
+    pub fn reserve(&mut self, count: u64) {
+        self.grow(count.min(1 << u32::BITS));
+    }
+
     /// Makes the leaf at `index` vacant. The count stays.
     pub fn clear(&mut self, index: u32) {
         if u64::from(index) < self.count {
