@@ -1,7 +1,7 @@
 //! A mark tick: 1 000 options, 100 000 accounts with ten positions each.
 
 use crate::clock::{median_and_best, timed};
-use crate::venue::{UNDERLYING, Venue, limit};
+use crate::venue::{INDEX, UNDERLYING, Venue, limit};
 use lifeboat_engine::command::Action;
 use lifeboat_engine::types::{Side, TimeInForce};
 
@@ -54,12 +54,25 @@ pub fn report() {
     let surfaces = figure(|| {
         venue.engine.marks_stage(UNDERLYING);
     });
-    let whole = figure(|| venue.begin(1_000));
+    let quiet = figure(|| venue.begin(1_000));
+    let moved = |venue: &mut Venue, ppm: i64| {
+        let times = (0..RUNS as i64).map(|run| {
+            venue.observe_at(INDEX + INDEX / 1_000_000 * ppm * (run % 2));
+            timed(|| venue.begin(1_000)).1 as f64 / 1e6
+        });
+        median_and_best(times.collect())
+    };
+    let (small, large) = (moved(&mut venue, 500), moved(&mut venue, 10_000));
     for (name, (median, best)) in [
         ("surfaces and marks", surfaces),
         ("values in every scenario", rows),
         ("maintenance margin of every account", sweep),
-        ("the whole beginning of a block with a tick", whole),
+        (
+            "the whole beginning of a block with a tick, index unmoved",
+            quiet,
+        ),
+        ("index moved by 0.05 %", small),
+        ("index moved by 1 %", large),
     ] {
         println!("  {name}: {median:.2} [{best:.2}]");
     }

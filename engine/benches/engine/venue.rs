@@ -18,7 +18,8 @@ use lifeboat_engine::{
 /// 2026-11-22 12:00 UTC.
 const START: u64 = 1_795_348_800_000;
 const DAY_MS: u64 = 86_400_000;
-const INDEX: i64 = 90_000_000_000;
+/// Where the index stands.
+pub const INDEX: i64 = 90_000_000_000;
 /// One tick, 1 USDC.
 pub const TICK: i64 = 1_000_000;
 /// One lot, 0.01 coin.
@@ -110,10 +111,16 @@ impl Venue {
 
     /// Observes the index in one block; the next one ticks.
     pub fn observe(&mut self) {
+        self.observe_at(INDEX);
+        self.begin(1_000);
+    }
+
+    /// Observes another index in a block. The next one, a second later, ticks.
+    pub fn observe_at(&mut self, index: i64) {
         self.begin(1_000);
         let at = TimeMs::new(self.time);
         let source = SourcePrice {
-            price: Price::new(INDEX),
+            price: Price::new(index),
             updated_at: at,
         };
         self.report(Report::Observe(Observation {
@@ -122,7 +129,6 @@ impl Venue {
             sources: vec![Some(source); 5],
             forwards: Vec::new(),
         }));
-        self.begin(1_000);
     }
 
     /// Begins the next block, `ms` after the last.

@@ -30,6 +30,7 @@ pub(super) struct MarginEngine {
     book: RiskBook,
     fees: Vec<FeeRow>,
     drags: Drags,
+    reserves: Reserves,
     ticked: bool,
 }
 
@@ -50,6 +51,7 @@ impl MarginEngine {
             book,
             fees: Vec::new(),
             drags: Drags::default(),
+            reserves: Reserves::default(),
             ticked: false,
         })
     }
@@ -405,26 +407,106 @@ impl Engine {
         self.margin.book.margin_with_orders(&check, holdings).ok()
     }
 
-    /// Accounts under maintenance margin, and those in liquidation, ascending.
+    /// Accounts under maintenance margin, and those in liquidation, ascending. Only those are looked
+    /// at that changed, or whose reserve does not cover how far prices moved since.
     pub(super) fn under_maintenance(&mut self, out: &mut Vec<AccountId>) {
-        for (id, account) in self.ledger.iter() {
-            self.ledger
-                .prefetch_holdings(id.get().saturating_add(ACCOUNTS_AHEAD));
-            if id == super::INSURANCE_FUND {
+        let mut reserves = core::mem::take(&mut self.margin.reserves);
+        let (book, ledger) = (&mut self.margin.book, &self.ledger);
+        reserves.begin(book.valid_from(), ledger);
+        for (raw, account) in (0_u32..).zip(ledger.iter().map(|(_, account)| account)) {
+            let id = AccountId::new(raw);
+            if reserves.cover(id, book.moved()) || id == super::INSURANCE_FUND {
                 continue;
             }
-            let holds = account.holdings.iter().any(|h| h.position != 0) || account.cash.get() < 0;
-            if !holds && account.liquidation.is_none() {
-                continue;
+            let ahead = AccountId::new(raw.saturating_add(ACCOUNTS_AHEAD));
+            if !reserves.cover(ahead, book.moved()) {
+                ledger.prefetch_holdings(ahead.get());
             }
             let holdings = account.holdings.iter().map(risk_holding);
-            let margin = self
-                .margin
-                .book
-                .margin(holdings, account.cash, account.model);
-            if margin.mm.get() < 0 || account.liquidation.is_some() {
+            let (margin, reserve) = book.margin_and_reserve(holdings, account.cash, account.model);
+            if account.liquidation.is_some() {
+                out.push(id);
+                continue;
+            }
+            if margin.mm.get() < 0 {
                 out.push(id);
             }
+            reserves.set(id, reserve);
+        }
+        self.margin.reserves = reserves;
+        #[cfg(test)]
+        assert_eq!(
+            *out,
+            self.under_maintenance_exactly(),
+            "a reserve too large"
+        );
+    }
+
+    /// The same without reserves, which every test of the engine compares.
+    #[cfg(test)]
+    fn under_maintenance_exactly(&mut self) -> Vec<AccountId> {
+        let mut below = Vec::new();
+        for raw in 1..self.ledger.len() {
+            let id = AccountId::new(raw);
+            let liquidated = |a: &Account| a.liquidation.is_some();
+            if self.margin_of(id).is_some_and(|margin| margin.mm.get() < 0)
+                || self.ledger.account(id).is_some_and(liquidated)
+            {
+                below.push(id);
+            }
+        }
+        below
+    }
+
+    /// These accounts changed: what is known of their maintenance margin is forgotten.
+    pub(super) fn forget_reserves(&mut self, accounts: &[AccountId]) {
+        for id in accounts {
+            self.margin.reserves.set(*id, 0);
+        }
+    }
+
+    /// The next sweep looks at every account.
+    #[cfg(feature = "unchecked")]
+    pub(super) fn forget_all_reserves(&mut self) {
+        self.margin.reserves = Reserves::default();
+    }
+}
+
+/// How far prices may move before each account's maintenance margin is computed again.
+///
+/// **Never** decides: an account without a reserve is looked at, with the same verdict.
+#[derive(Debug, Default)]
+struct Reserves {
+    /// By account: up to which [`RiskBook::moved`] it is surely met.
+    until: Vec<u64>,
+    valid_from: u64,
+}
+
+impl Reserves {
+    /// Forgets what does not hold any more: everything, or the accounts touched since the last root.
+    fn begin(&mut self, valid_from: u64, ledger: &ledger::Ledger) {
+        if core::mem::replace(&mut self.valid_from, valid_from) != valid_from {
+            self.until.clear();
+        }
+        let accounts = usize::try_from(ledger.len()).unwrap_or(usize::MAX);
+        self.until.resize(accounts, 0);
+        for id in ledger.touched() {
+            self.set(*id, 0);
+        }
+    }
+
+    /// Whether the account is surely above maintenance margin. One that met it by nothing is not.
+    #[inline]
+    fn cover(&self, account: AccountId, moved: u64) -> bool {
+        let at = usize::try_from(account.get()).unwrap_or(usize::MAX);
+        self.until.get(at).is_some_and(|until| *until > moved)
+    }
+
+    #[inline]
+    fn set(&mut self, account: AccountId, until: u64) {
+        let at = usize::try_from(account.get()).unwrap_or(usize::MAX);
+        if let Some(entry) = self.until.get_mut(at) {
+            *entry = until;
         }
     }
 }

@@ -91,6 +91,7 @@ impl Engine {
     fn commit_accounts(&mut self) {
         let mut ids = core::mem::take(&mut self.roots.ids);
         self.ledger.drain_touched(&mut ids);
+        self.forget_reserves(&ids);
         self.hash_parts(&ids);
         let ledger = &self.ledger;
         self.roots

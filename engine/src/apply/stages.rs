@@ -46,9 +46,11 @@ impl Engine {
         self.update_margin_rows(underlying);
     }
 
-    /// Part of a mark tick: the maintenance margin of every account. Fills `out` with those below.
+    /// Part of a mark tick: the maintenance margin of every account, whatever is known of it. Fills
+    /// `out` with those below.
     pub fn maintenance_stage(&mut self, out: &mut Vec<AccountId>) {
         out.clear();
+        self.forget_all_reserves();
         self.under_maintenance(out);
     }
 }

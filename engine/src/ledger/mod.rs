@@ -167,6 +167,11 @@ impl Ledger {
         }
     }
 
+    /// Ids touched since they were last drained, each once.
+    pub(crate) fn touched(&self) -> &[AccountId] {
+        &self.touched
+    }
+
     /// Ids touched since the last call, each once, in first-touch order.
     pub(crate) fn drain_touched(&mut self, out: &mut Vec<AccountId>) {
         out.clear();

@@ -79,6 +79,8 @@ pub struct RiskBook {
     pub(super) valid_from: u64,
     /// How far any value may have moved since the beginning, tick by tick; see [`super::drift`].
     pub(super) drift: u64,
+    /// The same with the charge for naked shorts; see [`super::reserve`].
+    pub(super) moved: u64,
     /// Instrument id to row.
     pub(super) index: Vec<u32>,
     pub(super) rows: Vec<InstrumentRow>,
@@ -124,6 +126,7 @@ impl RiskBook {
             epoch: 1,
             valid_from: 1,
             drift: 0,
+            moved: 0,
             index: Vec::new(),
             rows: Vec::new(),
             pairs: Vec::new(),
@@ -322,7 +325,7 @@ impl RiskBook {
     }
 
     /// Something changed that is no drift.
-    fn invalidate(&mut self) {
+    pub(super) fn invalidate(&mut self) {
         self.bump();
         self.valid_from = self.epoch;
     }
@@ -350,7 +353,8 @@ impl RiskBook {
     pub fn tick(&mut self, market: &UnderlyingState, marks: &[VolMark]) -> Result<(), RiskError> {
         let underlying = usize::from(market.underlying.get());
         let factors = factors(&self.parameters, market);
-        *self.factors.get_mut(underlying).ok_or(RiskError::Unknown)? = factors;
+        let entry = self.factors.get_mut(underlying);
+        let before = core::mem::replace(entry.ok_or(RiskError::Unknown)?, factors);
         *self.stable.get_mut(underlying).ok_or(RiskError::Unknown)? = market.stable;
         for mark in marks {
             let Some(row) = self.row_index(mark.instrument) else {
@@ -389,6 +393,7 @@ impl RiskBook {
             self.invalidate();
         }
         self.drift_by(largest_move);
+        self.count_moves(market.underlying.get(), &before, largest_move);
         Ok(())
     }
 
@@ -535,6 +540,13 @@ pub(super) fn in_stable(price: Price, stable: Ratio) -> Price {
         .checked_div(i128::from(stable.get().max(1)))
         .unwrap_or(0);
     Price::new(i64::try_from(price).unwrap_or(i64::MAX))
+}
+
+impl RiskBook {
+    /// The factor on the worst loss in maintenance margin: one for all underlyings.
+    pub(super) fn maintenance_factor(&self) -> i64 {
+        in_steps(self.parameters.loss.mm_loss_factor.get().into())
+    }
 }
 
 fn factors(parameters: &Pm2Parameters, market: &UnderlyingState) -> Factors {

@@ -27,6 +27,7 @@ mod lanes;
 mod market;
 mod orders;
 mod parameters;
+mod reserve;
 mod row;
 mod standard;
 
