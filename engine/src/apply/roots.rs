@@ -99,9 +99,7 @@ impl Engine {
             .set_leaves(ids.iter().map(|id| id.get()), |id, out| {
                 if let Some(account) = ledger.account(AccountId::new(id)) {
                     account.write_head(out);
-                    account
-                        .part_digests()
-                        .for_each(|part| out.extend_from_slice(&part.0));
+                    account.write_part_digests(out);
                 }
             });
         self.roots.ids = ids;
@@ -113,7 +111,9 @@ impl Engine {
         parts.clear();
         for id in ids {
             if let Some(account) = self.ledger.account_unmarked(*id) {
-                parts.extend(account.take_changed().map(|part| (*id, part)));
+                account
+                    .take_changed()
+                    .for_each(|part| parts.push((*id, part)));
             }
         }
         self.roots.batches.hash_parts(

@@ -235,10 +235,18 @@ impl Account {
         let _ = (stakes, ended).serialize(out);
     }
 
-    /// Digests of its parts, current after a root.
-    pub(crate) fn part_digests(&self) -> impl Iterator<Item = &Digest> {
-        let ids = self.client_ids.iter().flat_map(|ids| ids.digests());
-        self.holdings.digests().iter().chain(ids)
+    /// Appends the digests of its parts, current after a root.
+    pub(crate) fn write_part_digests(&self, out: &mut Vec<u8>) {
+        let ids = self
+            .client_ids
+            .as_ref()
+            .map_or(&[][..], |ids| ids.digests());
+        for digests in [self.holdings.digests(), ids] {
+            out.reserve(digests.len().saturating_mul(size_of::<Digest>()));
+            for digest in digests {
+                out.extend_from_slice(&digest.0);
+            }
+        }
     }
 
     /// Its parts' bytes.

@@ -256,7 +256,21 @@ impl Holdings {
         let chunks = self.all.len().div_ceil(HOLDINGS_PER_CHUNK);
         let changed = core::mem::take(&mut self.changed);
         self.digests.resize(chunks, Digest::default());
-        (0..chunks).filter(move |chunk| changed.wrapping_shr(*chunk as u32) & 1 != 0)
+        let (mut base, mut left) = (0_usize, changed);
+        core::iter::from_fn(move || {
+            while base < chunks {
+                if left == 0 {
+                    (base, left) = (base.wrapping_add(u64::BITS as usize), changed);
+                    continue;
+                }
+                let chunk = base.wrapping_add(left.trailing_zeros() as usize);
+                left &= left.wrapping_sub(1);
+                if chunk < chunks {
+                    return Some(chunk);
+                }
+            }
+            None
+        })
     }
 
     /// Appends a chunk's bytes.
