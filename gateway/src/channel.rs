@@ -15,11 +15,14 @@ use crate::outbox::Outbox;
 use crate::render;
 use crate::scene::Scene;
 use crate::snapshot::{Needs, WHOLE_BOOK};
+use crate::statement::{Wanted, restatement};
 use crate::topic::{Scope, Topic};
 use crate::view::Level;
 
 /// Items that wait for a slow interval; a longer batch is sent at once.
 const BATCH_MAX: usize = 1_000;
+/// For so long after an outage a new listener hears its restatement at once, in block time.
+const RESTATED_FOR_MS: u64 = 3_600_000;
 
 /// A channel with listeners.
 #[derive(Debug)]
@@ -59,7 +62,9 @@ pub fn needs_of(topic: &Topic, account: Option<AccountId>, memory: &Memory, need
             }
         }
         Topic::PriceIndex(id) => drop(needs.underlyings.insert(*id)),
-        Topic::UserPortfolio(_) | Topic::UserChanges(..) => needs.accounts.extend(account),
+        Topic::UserPortfolio(_) | Topic::UserChanges(..) | Topic::UserRestatement => {
+            needs.accounts.extend(account);
+        }
         _ => {}
     }
 }
@@ -144,6 +149,7 @@ impl Channel {
                 let batch = user_changes(changes, account, scope, memory);
                 self.batch.extend(batch);
             }
+            Topic::UserRestatement => self.dirty |= changes.restated,
             Topic::UserPortfolio(_) => {
                 let touched = account.is_some_and(|own| changes.accounts.contains(&own));
                 self.dirty |= touched || !changes.marks.is_empty();
@@ -167,6 +173,7 @@ impl Channel {
             | Topic::UserOrders(..)
             | Topic::UserTrades(..)
             | Topic::UserChanges(..) => return None,
+            Topic::UserRestatement if !restated_lately(scene.memory) => return None,
             _ => self.state(scene)?,
         };
         if self.seq == 0 {
@@ -200,6 +207,11 @@ impl Channel {
             Topic::Trades(..) | Topic::UserTrades(..) | Topic::UserOrders(..) => {
                 if !batch.is_empty() {
                     self.say(name, &Value::Array(batch));
+                }
+            }
+            Topic::UserRestatement => {
+                if let Some(state) = self.state(scene) {
+                    self.say(name, &state);
                 }
             }
             _ => {
@@ -249,6 +261,10 @@ impl Channel {
                 "mode": format!("{:?}", memory.clock.mode),
             })),
             Topic::UserPortfolio(currency) => scene.portfolio(self.account?, currency),
+            Topic::UserRestatement => {
+                memory.outages.latest()?;
+                Some(restatement(scene, self.account?, &Wanted::default()))
+            }
             _ => None,
         }
     }
@@ -284,6 +300,12 @@ fn notification(channel: &str, seq: u64, data: &Value) -> Utf8Bytes {
     })
     .to_string()
     .into()
+}
+
+/// Whether the last outage was over a short while ago.
+fn restated_lately(memory: &Memory) -> bool {
+    let settled = memory.outages.latest().and_then(|last| last.settled_at);
+    settled.is_some_and(|at| memory.clock.time.since(at.time) <= RESTATED_FOR_MS)
 }
 
 fn listing(memory: &Memory, id: InstrumentId, listed: bool) -> Value {

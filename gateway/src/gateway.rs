@@ -122,7 +122,7 @@ impl Gateway {
     /// between the two.
     pub fn attend(&self) -> Blocks {
         let blocks = self.venue.subscribe();
-        self.load();
+        self.load(&mut self.state());
         blocks
     }
 
@@ -135,10 +135,7 @@ impl Gateway {
                 block = blocks.recv() => match block {
                     Ok(block) => self.on_block(&block),
                     Err(RecvError::Lagged(missed)) => {
-                        tracing::warn!(missed, "blocks were missed; streams are interrupted");
-                        self.metrics.gaps_total.up();
-                        self.state().hub.interrupt();
-                        self.load();
+                        self.skip(missed);
                     }
                     Err(RecvError::Closed) => break,
                 },
@@ -149,14 +146,26 @@ impl Gateway {
     }
 
     /// Takes over the venue's state as it is now.
-    fn load(&self) {
-        let mut state = self.state();
+    fn load(&self, state: &mut State) {
         self.venue
             .read(&mut |engine| state.memory.load(&View(engine)));
     }
 
+    /// Goes on after blocks that were missed.
+    fn skip(&self, missed: u64) {
+        tracing::warn!(missed, "blocks were missed; streams are interrupted");
+        self.metrics.gaps_total.up();
+        let mut state = self.state();
+        state.hub.interrupt();
+        self.load(&mut state);
+    }
+
     fn on_block(&self, block: &AppliedBlock) {
         self.metrics.blocks_total.up();
+        let next = self.state().memory.clock.height.next();
+        if block.height > next {
+            self.skip(block.height.get() - next.get());
+        }
         let mut needs = Needs::default();
         for id in traded(block) {
             needs.instrument(id, 0);

@@ -28,6 +28,8 @@ pub type ChannelKey = (String, Option<AccountId>);
 pub struct Hub {
     channels: BTreeMap<ChannelKey, Channel>,
     connections: BTreeMap<ConnId, BTreeSet<ChannelKey>>,
+    /// The restatement that a connection heard last on a channel, by its id.
+    restated: BTreeMap<(ConnId, ChannelKey), u64>,
 }
 
 impl Hub {
@@ -75,8 +77,13 @@ impl Hub {
                 .channels
                 .entry(key.clone())
                 .or_insert_with(|| Channel::new(topic, key.1));
-            starts.extend(channel.start(&key.0, scene));
             channel.listeners.insert(connection, outbox.clone());
+            if let Some(id) = restated(channel, scene)
+                && self.restated.insert((connection, key.clone()), id) == Some(id)
+            {
+                continue;
+            }
+            starts.extend(channel.start(&key.0, scene));
         }
         outbox.push(accepted(&names));
         for start in starts {
@@ -110,6 +117,8 @@ impl Hub {
     pub fn leave(&mut self, connection: ConnId) {
         self.unsubscribe(connection, None);
         self.connections.remove(&connection);
+        self.restated
+            .retain(|(heard_by, _), _| *heard_by != connection);
     }
 
     /// Blocks were missed: every stream would have a gap, so every listener is told to come back.
@@ -121,6 +130,7 @@ impl Hub {
         }
         self.channels.clear();
         self.connections.clear();
+        self.restated.clear();
     }
 
     /// Notes what a block changed.
@@ -141,10 +151,22 @@ impl Hub {
 
     /// Sends what is due.
     pub fn publish(&mut self, now_ms: u64, scene: &Scene<'_>) {
-        for ((name, _), channel) in &mut self.channels {
-            if channel.is_due(now_ms) {
-                channel.publish(name, now_ms, scene);
+        for (key, channel) in &mut self.channels {
+            if !channel.is_due(now_ms) {
+                continue;
+            }
+            channel.publish(&key.0, now_ms, scene);
+            if let Some(id) = restated(channel, scene) {
+                let heard = channel.listeners.keys();
+                self.restated
+                    .extend(heard.map(|listener| ((*listener, key.clone()), id)));
             }
         }
     }
+}
+
+/// The id of the last restatement, if that is what a channel carries.
+fn restated(channel: &Channel, scene: &Scene<'_>) -> Option<u64> {
+    let latest = scene.memory.outages.latest()?;
+    (channel.topic == Topic::UserRestatement).then_some(latest.id)
 }

@@ -9,6 +9,9 @@
 //! Blocks come in through one task ([`Gateway::follow`]), which folds them into a bounded memory
 //! and feeds the subscriptions; requests read that memory and the venue's state.
 //!
+//! When the venue has been through an outage, each account gets a restatement: what became of each
+//! of its orders, its fills, money and positions (`statement`).
+//!
 //! Where it differs from Deribit: a `label` is idempotent (see `methods::trading`); a currency
 //! filter takes the coin as well as the settlement currency; notifications carry `params.seq`;
 //! amounts are in coin and prices in USDC throughout.
@@ -33,6 +36,7 @@ mod methods;
 mod metrics;
 mod names;
 mod orders;
+mod outage;
 mod outbox;
 mod outcome;
 mod page;
@@ -45,9 +49,11 @@ mod scene;
 mod server;
 mod signer;
 mod snapshot;
+mod statement;
 mod tape;
 mod topic;
 pub mod view;
+mod watch;
 mod ws;
 
 pub use config::Config;

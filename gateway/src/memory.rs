@@ -14,6 +14,7 @@ use lifeboat_engine::{Command, Event};
 
 use crate::directory::Directory;
 use crate::orders::{Deposit, Desks, Fill, OrderRecord, place_order};
+use crate::outage::{Moment, Outages, Step, is_out, is_reopening};
 use crate::outcome::{Effects, Fate, Outcomes, Ticket};
 use crate::port::AppliedBlock;
 use crate::snapshot::Snapshot;
@@ -38,6 +39,23 @@ pub struct Clock {
     pub mode_since: TimeMs,
     /// Number of the latest event.
     pub event: u64,
+}
+
+impl Clock {
+    /// This place in history.
+    pub const fn moment(&self) -> Moment {
+        self.at(self.event)
+    }
+
+    /// This place in history, at an event of the latest block.
+    const fn at(&self, event: u64) -> Moment {
+        Moment {
+            height: self.height,
+            time: self.time,
+            event,
+            root: self.root,
+        }
+    }
 }
 
 impl Default for Clock {
@@ -74,6 +92,8 @@ pub struct Changes {
     pub listings: Vec<(InstrumentId, bool)>,
     /// Whether the mode changed.
     pub mode_changed: bool,
+    /// Whether an outage is over and its orders' fates are settled.
+    pub restated: bool,
 }
 
 /// An instrument that settled.
@@ -106,6 +126,9 @@ pub struct Memory {
     pub settlements: VecDeque<Settled>,
     /// Where the chain stands.
     pub clock: Clock,
+    /// Outages, the present one and the last few.
+    pub outages: Outages,
+    loaded: bool,
 }
 
 /// The command whose events are being read.
@@ -118,22 +141,74 @@ struct Group {
 impl Memory {
     /// Takes over the venue's state as it is now: at start, and after blocks were missed.
     pub fn load(&mut self, view: &View<'_>) {
+        let before = std::mem::replace(&mut self.clock, view.clock());
+        let anew = !std::mem::replace(&mut self.loaded, true);
         self.directory = Directory::read(view);
-        self.clock.height = view.height();
-        self.clock.time = view.time();
-        self.clock.mode = view.mode();
-        self.clock.event = view.event();
         for underlying in self.directory.underlyings() {
             if let Some(price) = view.index(underlying.id) {
                 let history = self.indices.entry(underlying.id).or_default();
                 history.push(view.time(), price);
             }
         }
-        let time = view.time();
+        let halted_at = view.halted_at();
+        let stopped_unseen = !anew && halted_at > before.height;
+        if self.outages.current().is_none() && stopped_unseen {
+            self.begin_outage(before.moment(), |_| true);
+        }
+        let (time, fills) = (view.time(), view.fills());
         for (&account, desk) in self.desks.iter_mut() {
             desk.reconcile(&view.orders(account), time);
+            desk.miss(fills);
         }
+        self.catch_up(anew, halted_at);
         self.outcomes.expire(time);
+    }
+
+    /// Brings the outages up to a state that was loaded instead of followed.
+    fn catch_up(&mut self, anew: bool, halted_at: Height) {
+        let Clock {
+            mode, mode_since, ..
+        } = self.clock;
+        let now = self.clock.moment();
+        if self.outages.current().is_none() && anew && is_reopening(mode) {
+            // Nothing can be placed before POST_ONLY, so what is older than this mode was kept.
+            self.begin_outage(now, |order| {
+                mode == Mode::CancelOnly || order.created < mode_since
+            });
+        } else if is_out(mode) {
+            if self.outages.current().is_none() {
+                self.outages.begin(now, false);
+            }
+            // Nothing can be placed in an outage, so what rests now rested before it.
+            self.watch(|_| true);
+        }
+        self.outages.unseen(halted_at, !anew);
+        if !is_out(mode) && mode != Mode::Exit {
+            self.restate(now);
+        }
+    }
+
+    /// An outage whose beginning was not seen: the open orders that a test holds for are watched.
+    fn begin_outage(&mut self, at: Moment, test: impl Fn(&OrderRecord) -> bool) {
+        self.outages.begin(at, false);
+        self.watch(test);
+    }
+
+    fn watch(&mut self, test: impl Fn(&OrderRecord) -> bool) {
+        for (_, desk) in self.desks.iter_mut() {
+            desk.watch(&test);
+        }
+    }
+
+    /// Settles what became of the watched orders. True when an outage was on.
+    fn restate(&mut self, at: Moment) -> bool {
+        let Some(outage) = self.outages.finish(at) else {
+            return false;
+        };
+        for (_, desk) in self.desks.iter_mut() {
+            desk.restate(outage);
+        }
+        true
     }
 
     /// Folds a block in. `marks` holds the marks of the instruments that traded.
@@ -143,10 +218,10 @@ impl Memory {
         self.clock.time = block.time;
         self.clock.root = block.root;
         self.clock.mode = block.mode;
-        self.clock.event = block.first_event + block.events.len() as u64 - 1;
+        self.clock.event = (block.first_event + block.events.len() as u64).saturating_sub(1);
         let mut index = None;
         let mut group: Option<Group> = None;
-        for event in &block.events {
+        for (number, event) in (block.first_event..).zip(&block.events) {
             match event {
                 Event::CommandApplied { index: next } => {
                     self.close(group.take(), block.height);
@@ -170,6 +245,7 @@ impl Memory {
                 other => {
                     let command = index.and_then(|at| block.commands.get(at as usize));
                     let mut scene = Scene {
+                        number,
                         command,
                         marks,
                         changes: &mut changes,
@@ -180,6 +256,9 @@ impl Memory {
             }
         }
         self.close(group.take(), block.height);
+        if self.outages.has_returned() {
+            changes.restated |= self.restate(self.clock.moment());
+        }
         self.outcomes.expire(block.time);
         changes
     }
@@ -319,10 +398,15 @@ impl Memory {
             Event::MarksUpdated { underlying, .. } => {
                 scene.changes.marks.insert(*underlying);
             }
-            Event::ModeChanged { .. } => {
-                self.clock.mode_since = now;
-                scene.changes.mode_changed = true;
-            }
+            Event::ModeChanged { from, to, reason } => self.mode_changed(
+                Step {
+                    at: self.clock.at(scene.number),
+                    from: *from,
+                    to: *to,
+                    reason: *reason,
+                },
+                scene,
+            ),
             Event::LiquidationStarted { account, .. }
             | Event::LiquidationToFund { account, .. }
             | Event::LiquidationEnded { account } => scene.touch(*account, &self.desks),
@@ -331,6 +415,18 @@ impl Memory {
                 scene.touch(*buyer, &self.desks);
             }
             _ => {}
+        }
+    }
+
+    fn mode_changed(&mut self, step: Step, scene: &mut Scene<'_>) {
+        self.clock.mode_since = self.clock.time;
+        scene.changes.mode_changed = true;
+        if step.stops() && self.outages.has_returned() {
+            // One outage is over and another begins in the same block.
+            scene.changes.restated |= self.restate(self.clock.at(scene.number - 1));
+        }
+        if self.outages.step(step) {
+            self.watch(|_| true);
         }
     }
 
@@ -451,7 +547,7 @@ impl Memory {
             let Some(desk) = self.desks.get_mut(account) else {
                 continue;
             };
-            let fill = desk.fill(trade, maker, &seen);
+            let fill = desk.fill(trade, maker, scene.number, &seen);
             scene.own(account, |effects| effects.fills.push(fill.clone()));
             let order = fill.order;
             scene.changes.fills.push((account, fill));
@@ -462,6 +558,8 @@ impl Memory {
 
 /// What an event is read with.
 struct Scene<'a> {
+    /// The event's number.
+    number: u64,
     command: Option<&'a Command>,
     marks: &'a Snapshot,
     changes: &'a mut Changes,

@@ -11,6 +11,9 @@ use lifeboat_engine::types::{
 };
 use lifeboat_engine::{Command, OrderView};
 
+use crate::tape::PublicTrade;
+use crate::watch::{Watch, Watched};
+
 /// Ended orders remembered for each account.
 const ENDED_MAX: usize = 2_000;
 /// Fills remembered for each account.
@@ -25,6 +28,8 @@ pub enum OrderState {
     Filled,
     /// Ended otherwise.
     Cancelled(CancelReason),
+    /// Ended in blocks that the gateway did not hear of: filled or cancelled, it does not know.
+    Gone,
 }
 
 /// One order.
@@ -134,6 +139,11 @@ impl OrderRecord {
         record
     }
 
+    /// What is left of it.
+    pub fn remaining(&self) -> Qty {
+        Qty::new(self.qty.get().saturating_sub(self.filled.get()).max(0))
+    }
+
     /// Mean price of its fills in USDC; 0 without fills.
     pub fn average_price(&self) -> f64 {
         match self.filled.get() {
@@ -169,6 +179,8 @@ pub fn place_order(command: &Command) -> Option<&PlaceOrder> {
 pub struct Fill {
     /// The venue-wide trade number.
     pub trade: u64,
+    /// Number of its event.
+    pub event: u64,
     /// The instrument's trade number.
     pub seq: u64,
     /// When.
@@ -197,6 +209,25 @@ pub struct Fill {
     pub index: Option<Price>,
     /// The order after the fill.
     pub after: OrderRecord,
+}
+
+/// A place in the sequence of fills.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord)]
+pub struct FillMark {
+    /// Number of the event.
+    pub event: u64,
+    /// The venue-wide trade number.
+    pub trade: u64,
+}
+
+impl FillMark {
+    /// Where a fill is.
+    pub const fn of(fill: &Fill) -> Self {
+        Self {
+            event: fill.event,
+            trade: fill.trade,
+        }
+    }
 }
 
 /// A position that was settled in cash.
@@ -235,11 +266,14 @@ pub struct AccountDesk {
     open: BTreeMap<OrderId, OrderRecord>,
     ended: VecDeque<OrderRecord>,
     fills: VecDeque<Fill>,
+    /// Every fill after this is remembered.
+    fills_after: FillMark,
+    watch: Watch,
 }
 
 impl AccountDesk {
     /// Takes over the orders that rest now. Orders it believed open and that do not rest any more
-    /// are ended as cancelled, for want of better knowledge.
+    /// have ended, it is not known how.
     pub fn reconcile(&mut self, resting: &[OrderView], at: TimeMs) {
         let mut known = std::mem::take(&mut self.open);
         for order in resting {
@@ -249,10 +283,36 @@ impl AccountDesk {
             self.open.insert(order.order, record);
         }
         for (_, mut record) in known {
-            record.state = OrderState::Cancelled(CancelReason::Recovery);
+            record.state = OrderState::Gone;
             record.updated = at;
             self.end(record);
         }
+    }
+
+    /// Fills up to this point may have happened unseen.
+    pub fn miss(&mut self, mark: FillMark) {
+        self.fills_after = mark;
+    }
+
+    /// Watches the orders open now that a test holds for, besides those watched already.
+    pub fn watch(&mut self, test: impl Fn(&OrderRecord) -> bool) {
+        let open = self.open.values().filter(|record| test(record));
+        self.watch.add(open);
+    }
+
+    /// The outage with this id is over: what became of the watched orders is kept.
+    pub fn restate(&mut self, outage: u64) {
+        self.watch.settle(outage, &self.open);
+    }
+
+    /// What became of the orders that were open when the outage with this id began.
+    pub fn restated(&self, outage: u64) -> &[Watched] {
+        self.watch.of(outage)
+    }
+
+    /// Every fill after this point is remembered.
+    pub const fn fills_after(&self) -> FillMark {
+        self.fills_after
     }
 
     /// A new order.
@@ -302,7 +362,7 @@ impl AccountDesk {
     }
 
     /// One of its orders traded. `seen` is the public trade.
-    pub fn fill(&mut self, trade: &Trade, maker: bool, seen: &crate::tape::PublicTrade) -> Fill {
+    pub fn fill(&mut self, trade: &Trade, maker: bool, event: u64, seen: &PublicTrade) -> Fill {
         let (order, fee, side) = match maker {
             true => (
                 trade.maker_order,
@@ -321,6 +381,7 @@ impl AccountDesk {
         }
         let fill = Fill {
             trade: trade.trade,
+            event,
             seq: seen.seq,
             time: seen.time,
             instrument: trade.instrument,
@@ -346,13 +407,16 @@ impl AccountDesk {
 
     fn remember(&mut self, fill: Fill) {
         self.fills.push_back(fill);
-        if self.fills.len() > FILLS_MAX {
-            self.fills.pop_front();
+        if self.fills.len() > FILLS_MAX
+            && let Some(forgotten) = self.fills.pop_front()
+        {
+            self.fills_after = self.fills_after.max(FillMark::of(&forgotten));
         }
     }
 
     /// Keeps an ended order. A quote that was only replaced leaves no history.
     fn end(&mut self, record: OrderRecord) {
+        self.watch.ended(&record);
         let replaced = record.state == OrderState::Cancelled(CancelReason::Requoted);
         if replaced && record.filled.is_zero() {
             return;
@@ -490,6 +554,6 @@ mod tests {
         let kept = desk.order(OrderId::new(3)).expect("open");
         assert_eq!((kept.qty, kept.label.as_str()), (Qty::new(12), "mine"));
         let gone = desk.order(OrderId::new(1)).expect("remembered");
-        assert_eq!(gone.state, OrderState::Cancelled(CancelReason::Recovery));
+        assert_eq!(gone.state, OrderState::Gone);
     }
 }

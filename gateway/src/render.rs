@@ -254,6 +254,7 @@ pub fn public_trade(trade: &PublicTrade, directory: &Directory) -> Value {
 pub fn fill(fill: &Fill, directory: &Directory) -> Value {
     json!({
         "trade_id": fill.trade.to_string(),
+        "event": fill.event,
         "trade_seq": fill.seq,
         "timestamp": fill.time.get(),
         "instrument_name": directory.name(fill.instrument),
@@ -291,7 +292,7 @@ fn order_state(order: &OrderRecord) -> &'static str {
     match order.state {
         OrderState::Open => "open",
         OrderState::Filled => "filled",
-        OrderState::Cancelled(_) => "cancelled",
+        OrderState::Cancelled(_) | OrderState::Gone => "cancelled",
     }
 }
 
@@ -333,6 +334,9 @@ pub fn order(order: &OrderRecord, directory: &Directory) -> Value {
     if let OrderState::Cancelled(reason) = order.state {
         value["cancel_reason"] = cancel_reason(reason).into();
     }
+    if order.state == OrderState::Gone {
+        value["cancel_reason"] = "unknown".into();
+    }
     value
 }
 
@@ -345,7 +349,8 @@ const fn time_in_force(value: TimeInForce) -> &'static str {
     }
 }
 
-const fn cancel_reason(reason: CancelReason) -> &'static str {
+/// Why an order ended, in a word.
+pub const fn cancel_reason(reason: CancelReason) -> &'static str {
     match reason {
         CancelReason::User => "user_request",
         CancelReason::Immediate => "immediate_or_cancel",

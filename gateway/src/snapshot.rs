@@ -5,11 +5,14 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use lifeboat_engine::types::{AccountId, InstrumentId, Price, Qty, TimeMs, UnderlyingId};
 
+use crate::outage::Moment;
 use crate::port::Venue;
 use crate::view::{Account, Depth, Mark, View};
 
 /// Levels read for a whole book.
 pub const WHOLE_BOOK: usize = 10_000;
+/// Accounts read at once, while the state stands still.
+const ACCOUNTS_PER_READ: usize = 128;
 
 /// What is to be read.
 #[derive(Clone, Debug, Default)]
@@ -59,13 +62,32 @@ pub struct Snapshot {
     pub indices: BTreeMap<UnderlyingId, Price>,
     /// Accounts.
     pub accounts: BTreeMap<AccountId, Account>,
+    /// The state that each account was read from.
+    pub standings: BTreeMap<AccountId, Moment>,
 }
 
 impl Snapshot {
-    /// Reads what is needed.
+    /// Reads what is needed. Of many accounts some may be read from a later block than others, so
+    /// that no block waits for all of them.
     pub fn take(venue: &dyn Venue, needs: &Needs) -> Self {
+        Self::take_with(venue, needs, |_| {})
+    }
+
+    /// Reads what is needed, and something else from the state that the first accounts are read from.
+    pub fn take_with(venue: &dyn Venue, needs: &Needs, mut also: impl FnMut(&View<'_>)) -> Self {
         let mut snapshot = Self::default();
-        venue.read(&mut |engine| snapshot = Self::of(&View(engine), needs));
+        let accounts: Vec<AccountId> = needs.accounts.iter().copied().collect();
+        let mut batches = accounts.chunks(ACCOUNTS_PER_READ);
+        let first = batches.next().unwrap_or_default();
+        venue.read(&mut |engine| {
+            let view = View(engine);
+            snapshot = Self::of(&view, needs);
+            snapshot.add_accounts(&view, first);
+            also(&view);
+        });
+        for batch in batches {
+            venue.read(&mut |engine| snapshot.add_accounts(&View(engine), batch));
+        }
         snapshot
     }
 
@@ -87,12 +109,20 @@ impl Snapshot {
                 snapshot.indices.insert(id, price);
             }
         }
-        for &id in &needs.accounts {
+        snapshot
+    }
+
+    fn add_accounts(&mut self, view: &View<'_>, ids: &[AccountId]) {
+        if ids.is_empty() {
+            return;
+        }
+        let standing = view.clock().moment();
+        for &id in ids {
             if let Some(account) = view.account(id) {
-                snapshot.add_account(view, id, account);
+                self.standings.insert(id, standing);
+                self.add_account(view, id, account);
             }
         }
-        snapshot
     }
 
     fn add_account(&mut self, view: &View<'_>, id: AccountId, account: Account) {

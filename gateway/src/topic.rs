@@ -58,6 +58,8 @@ pub enum Topic {
     UserChanges(Scope, IntervalMs),
     /// The account's summary in a currency.
     UserPortfolio(String),
+    /// What an outage made of the account's orders, fills, money and positions.
+    UserRestatement,
 }
 
 impl Topic {
@@ -69,6 +71,7 @@ impl Topic {
                 | Self::UserTrades(..)
                 | Self::UserChanges(..)
                 | Self::UserPortfolio(_)
+                | Self::UserRestatement
         )
     }
 
@@ -120,6 +123,7 @@ impl Topic {
                 Self::UserChanges(scope(rest, directory)?, interval(every)?)
             }
             ["user", "portfolio", currency] => Self::UserPortfolio(currency.to_ascii_uppercase()),
+            ["user", "restatement"] => Self::UserRestatement,
             _ => return None,
         })
     }

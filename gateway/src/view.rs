@@ -7,10 +7,13 @@ use lifeboat_engine::command::{MarketMakerProtection, OptionTerms};
 use lifeboat_engine::instrument;
 use lifeboat_engine::ledger::Holding;
 use lifeboat_engine::types::{
-    AccountId, Cash, Height, InstrumentId, MarginModel, Mode, Price, Qty, Side, TimeMs,
+    AccountId, Cash, Height, InstrumentId, MarginModel, OrderId, Price, Qty, Side, TimeMs,
     UnderlyingId,
 };
-use lifeboat_engine::{Engine, OrderView};
+use lifeboat_engine::{Engine, OrderView, StatePart};
+
+use crate::memory::Clock;
+use crate::orders::FillMark;
 
 /// An underlying and the rules of its options.
 #[derive(Clone, Debug, PartialEq)]
@@ -90,6 +93,8 @@ pub struct Account {
     pub initial_margin: Cash,
     /// Maintenance margin required.
     pub maintenance_margin: Cash,
+    /// Whether equity and requirements are known; else equity is the cash and they are 0.
+    pub margin_known: bool,
     /// Its margin model.
     pub model: MarginModel,
     /// Its positions, signed.
@@ -114,24 +119,35 @@ pub struct Position {
 pub struct View<'a>(pub &'a Engine);
 
 impl View<'_> {
-    /// The latest applied height.
-    pub fn height(&self) -> Height {
-        self.0.height()
-    }
-
-    /// Its time.
+    /// Time of the latest block.
     pub fn time(&self) -> TimeMs {
         self.0.time()
     }
 
-    /// The mode.
-    pub fn mode(&self) -> Mode {
-        self.0.mode().mode
+    /// Where the chain stands.
+    pub fn clock(&self) -> Clock {
+        let mode = self.0.mode();
+        Clock {
+            height: self.0.height(),
+            time: self.0.time(),
+            root: self.0.state_root(),
+            mode: mode.mode,
+            mode_since: mode.since,
+            event: self.0.events_emitted(),
+        }
     }
 
-    /// Number of the latest event.
-    pub fn event(&self) -> u64 {
-        self.0.events_emitted()
+    /// Height of the latest halt or fault; 0 when there was none.
+    pub fn halted_at(&self) -> Height {
+        Height::new(self.0.mode().fault_height)
+    }
+
+    /// How many events and trades there were.
+    pub fn fills(&self) -> FillMark {
+        FillMark {
+            event: self.0.events_emitted(),
+            trade: self.0.trades(),
+        }
     }
 
     /// The configured underlyings.
@@ -228,6 +244,7 @@ impl View<'_> {
             equity: margin.map_or(account.cash, |margin| margin.equity),
             initial_margin: margin.unwrap_or_default().initial,
             maintenance_margin: margin.unwrap_or_default().maintenance,
+            margin_known: margin.is_some(),
             model: account.model,
             positions: held.filter_map(|held| self.position(held)).collect(),
             protections: account.protection.iter().map(|p| p.limits).collect(),
@@ -246,5 +263,37 @@ impl View<'_> {
     /// An account's resting orders and quotes.
     pub fn orders(&self, account: AccountId) -> Vec<OrderView> {
         self.0.open_orders(account)
+    }
+
+    /// An account's leaf with its path to the state root.
+    pub fn prove_account(&self, account: AccountId) -> Option<Proof> {
+        Proof::of(self.0.prove_account(account)?)
+    }
+
+    /// A resting order's leaf with its path to the state root.
+    pub fn prove_order(&self, order: OrderId) -> Option<Proof> {
+        Proof::of(self.0.prove_order(order)?)
+    }
+}
+
+/// A part of the state with what shows that it belongs to a state root.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Proof {
+    /// The leaf's bytes; of an account its head.
+    pub leaf: Vec<u8>,
+    /// Of an account, the parts whose digests follow its head.
+    pub parts: Vec<Vec<u8>>,
+    /// The sections under the root and the path within one of them, encoded as the proof crate's
+    /// `StateProof`.
+    pub path: Vec<u8>,
+}
+
+impl Proof {
+    fn of(part: StatePart) -> Option<Self> {
+        Some(Self {
+            path: borsh::to_vec(&(part.sections, part.path)).ok()?,
+            leaf: part.leaf,
+            parts: part.parts,
+        })
     }
 }

@@ -6,6 +6,7 @@ mod account;
 mod history;
 pub mod lifeboat;
 mod market;
+mod restatement;
 mod session;
 mod trading;
 mod unsupported;
@@ -116,6 +117,8 @@ async fn private(call: &Call, name: &str) -> Option<Result<Answer, RpcError>> {
     if let Some(answer) = trading::answer(call, name).await {
         return Some(answer.map(Answer::Result));
     }
-    let answer = account::answer(call, name).or_else(|| history::answer(call, name));
+    let answer = account::answer(call, name)
+        .or_else(|| history::answer(call, name))
+        .or_else(|| restatement::answer(call, name));
     answer.map(|answer| answer.map(Answer::Result))
 }

@@ -193,6 +193,25 @@ impl TestVenue {
         let _ = self.blocks.send(Arc::new(applied));
     }
 
+    /// Observes and makes blocks, five seconds apart, until the venue is in this mode.
+    pub fn climb(&self, mode: Mode) {
+        for _ in 0..200 {
+            if self.with(|engine| engine.mode().mode) == mode {
+                return;
+            }
+            self.observe(90_000, 3_000);
+            self.step(5_000);
+        }
+        panic!("the venue does not reach {mode:?}");
+    }
+
+    /// Puts the first command of the next block on the quarantine list.
+    pub fn quarantine_next(&self) {
+        let mut engine = self.engine.lock().unwrap();
+        let next = engine.height().next();
+        engine.quarantine(next, 0);
+    }
+
     /// Applies so many blocks before it tells of any.
     pub fn burst(&self, blocks: u64) {
         let time = self.time.load(Ordering::SeqCst);
