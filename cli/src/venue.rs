@@ -5,10 +5,13 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use lifeboat_engine::types::{ChainId, Height, TimeMs};
 use lifeboat_engine::{AgreedRoot, Command, Engine};
-use lifeboat_gateway::{AppliedBlock, SubmitError, ValidatorStatus, Venue, VenueStatus};
+use lifeboat_gateway::{AppliedBlock, ProofOf, SubmitError, ValidatorStatus, Venue, VenueStatus};
+use lifeboat_node::exits::{Newest, SavedProof};
 use lifeboat_node::handle::NodeHandle;
+use lifeboat_node::keys::to_hex;
 use lifeboat_node::outcome::{Answer, Waiter};
 use lifeboat_node::shared;
+use serde_json::{Value, json};
 use tokio::sync::{broadcast, oneshot, watch};
 
 use crate::development::wall_ms;
@@ -153,10 +156,40 @@ impl Venue for NodeVenue {
         }
     }
 
+    fn proof(&self, of: ProofOf) -> Result<Option<Value>, String> {
+        let Some(node) = self.handle() else {
+            return Ok(None);
+        };
+        let found = match of {
+            ProofOf::Checkpoint => node.exits().newest().map(|n| n.as_ref().map(checkpoint)),
+            ProofOf::Exit(account) => node.exits().account(account).map(to_json),
+            ProofOf::Withdrawal(number) => node.withdrawal_proof(number).map(to_json),
+        };
+        found.map_err(|error| error.to_string())
+    }
+
     fn published(&self) -> Option<watch::Receiver<Height>> {
         let node = self.handle().filter(|_| self.publishes)?;
         Some(node.published())
     }
+}
+
+fn to_json(saved: Option<SavedProof>) -> Option<Value> {
+    saved.and_then(|saved| serde_json::to_value(saved).ok())
+}
+
+fn checkpoint(newest: &Newest) -> Value {
+    let hex = |bytes: &[u8]| format!("0x{}", to_hex(bytes));
+    let summaries = newest
+        .summaries
+        .iter()
+        .map(|summary| hex(&summary.encode()));
+    json!({
+        "height": newest.height.get(),
+        "header": hex(&newest.header),
+        "certificate": hex(&newest.certificate),
+        "summaries": summaries.collect::<Vec<_>>(),
+    })
 }
 
 fn validator((index, node): (usize, &CurrentNode)) -> ValidatorStatus {

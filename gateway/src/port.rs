@@ -5,7 +5,7 @@
 
 use std::sync::Arc;
 
-use lifeboat_engine::types::{ChainId, Digest, Height, Mode, TimeMs};
+use lifeboat_engine::types::{AccountId, ChainId, Digest, Height, Mode, TimeMs};
 use lifeboat_engine::{AgreedRoot, Command, Engine, Event};
 use tokio::sync::{broadcast, watch};
 
@@ -30,10 +30,30 @@ pub trait Venue: Send + Sync + 'static {
     /// How the venue is.
     fn status(&self) -> VenueStatus;
 
+    /// What somebody needs who leaves or is paid by a vault, as JSON; `None` while there is none. May read
+    /// files: it takes a moment.
+    ///
+    /// # Errors
+    /// What is wrong with them, for a person.
+    fn proof(&self, _of: ProofOf) -> Result<Option<serde_json::Value>, String> {
+        Ok(None)
+    }
+
     /// The height up to which blocks are published outside the venue; `None` if they are not.
     fn published(&self) -> Option<watch::Receiver<Height>> {
         None
     }
+}
+
+/// What a vault's proof is of.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum ProofOf {
+    /// The newest checkpoint.
+    Checkpoint,
+    /// An account's exit.
+    Exit(AccountId),
+    /// A withdrawal, by its number.
+    Withdrawal(u32),
 }
 
 /// Why a command was not queued. Nothing of it will ever execute.

@@ -75,11 +75,10 @@ impl Proposer {
         &self,
         context: &ProposalContext,
         parent: &Header,
-        now: TimeMs,
-        in_flight: &BTreeSet<Digest>,
+        near: ExecutedClaim,
+        (now, in_flight): (TimeMs, &BTreeSet<Digest>),
     ) -> Block {
         let pacing = self.shared.pacing;
-        let frontier = self.shared.frontier();
         let time = parent.time.max(now);
         let chosen = self.shared.mempool().select(
             in_flight,
@@ -97,14 +96,69 @@ impl Proposer {
                 )
             })
             .collect();
+        let ExecutedClaim {
+            executed,
+            state_root,
+            exit_root,
+        } = self.executed_claim(parent).unwrap_or(near);
         let claim = Claim {
             chain: self.shared.chain,
             height: parent.height.next(),
             time,
-            executed: frontier.height,
-            state_root: frontier.root,
+            executed,
+            state_root,
+            exit_root,
         };
         Block::propose(context, claim, Body::from_encoded(parts))
+    }
+
+    /// The last executed height, with its root, whose exits this node knows too. While the newest ones
+    /// are still being worked out it is the last height before they are due in a header.
+    fn executed_claim(&self, parent: &Header) -> Option<ExecutedClaim> {
+        let (shared, exits) = (&self.shared, &self.shared.exits);
+        let mut executed = shared.frontier().height;
+        loop {
+            let known = exits.for_child(parent, executed);
+            if let (Some(exit_root), Some(state_root)) = (known, shared.root_at(executed)) {
+                return Some(ExecutedClaim {
+                    executed,
+                    state_root,
+                    exit_root,
+                });
+            }
+            if exits.height_for(executed).get() == 0 {
+                return None;
+            }
+            executed = exits.before(executed);
+        }
+    }
+
+    /// Resolves with a claim that is near enough to the parent's height for a block on it.
+    async fn claim_near(&self, parent: &Header) -> ExecutedClaim {
+        // A block may not reach back further than this for its root.
+        let near = parent.height.get().saturating_sub(ROOT_LAG_MAX / 2);
+        let near = Height::new(near);
+        self.shared.executed(near).await;
+        loop {
+            match self.executed_claim(parent) {
+                Some(claim) if claim.executed >= near => return claim,
+                _ => {
+                    let exits = &self.shared.exits;
+                    let newest = exits.height_for(self.shared.frontier().height);
+                    exits.known(newest).await;
+                }
+            }
+        }
+    }
+
+    /// Whether a header's exit root is that of the height it goes with; resolves once this node knows.
+    async fn exits_hold(&self, header: &Header, parent: &Header) -> bool {
+        let exits = &self.shared.exits;
+        let own = match exits.for_child(parent, header.executed) {
+            Some(own) => own,
+            None => exits.known(exits.height_for(header.executed)).await,
+        };
+        own == header.exit_root
     }
 
     /// Whether a header's claim about executed state is true; resolves once this node knows.
@@ -118,6 +172,14 @@ impl Proposer {
     }
 }
 
+/// What a proposer says about executed state.
+#[derive(Clone, Copy, Debug)]
+struct ExecutedClaim {
+    executed: Height,
+    state_root: Digest,
+    exit_root: Digest,
+}
+
 /// The rules that need nothing but the block and its parent.
 fn is_well_formed(shared: &Shared, header: &Header, parent: &Header) -> bool {
     let lag = header.height.get().saturating_sub(header.executed.get());
@@ -128,7 +190,6 @@ fn is_well_formed(shared: &Shared, header: &Header, parent: &Header) -> bool {
         && header.time >= parent.time
         && header.executed < header.height
         && lag <= ROOT_LAG_MAX
-        && header.exit_root == Digest::default()
 }
 
 impl<E: Clock> Application<E> for Proposer {
@@ -145,12 +206,10 @@ impl<E: Clock> Application<E> for Proposer {
     ) -> Option<Digested<Block>> {
         let parent = ancestry.clone().next().await?.inner().header().clone();
         let in_flight = self.in_flight(ancestry).await;
-        // A block may not reach back further than this for its root: wait until execution is near.
-        let near = parent.height.get().saturating_sub(ROOT_LAG_MAX / 2);
-        self.shared.executed(Height::new(near)).await;
+        let near = self.claim_near(&parent).await;
         self.pace(&clock, parent.time, &in_flight).await;
         let now = self.shared.pacing.clock.venue(millis(clock.current()));
-        let block = self.build(&context, &parent, now, &in_flight);
+        let block = self.build(&context, &parent, near, (now, &in_flight));
         let digest = block.digest();
         Some(Digested::precomputed(block, digest))
     }
@@ -176,10 +235,15 @@ impl<E: Clock> Application<E> for Proposer {
             let early_ms = pacing.clock.local_ms(header.time.since(latest));
             clock.sleep(Duration::from_millis(early_ms)).await;
         }
-        let holds = self.claim_holds(header).await;
-        if !holds {
+        if !self.claim_holds(header).await {
             tracing::warn!(height = %header.height, executed = %header.executed, claimed = %header.state_root,
                 "refused a proposal: its root differs from this node's");
+            return false;
+        }
+        let holds = self.exits_hold(header, parent).await;
+        if !holds {
+            tracing::warn!(height = %header.height, executed = %header.executed, claimed = %header.exit_root,
+                "refused a proposal: its exits differ from this node's");
         }
         holds
     }

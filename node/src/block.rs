@@ -27,7 +27,7 @@ pub const HEADER_BYTES: usize = 32 + 8 + 8 + 32 + 8 + 8 + 32 + 8 + 8 + 32 + 32 +
 
 /// Version of the rules a block is executed by. A node refuses blocks of another version, so a stale
 /// binary cannot vote for, or execute, what it does not understand.
-pub const ENGINE_VERSION: u32 = 1;
+pub const ENGINE_VERSION: u32 = 2;
 
 /// keccak256 over the concatenation of `parts`.
 pub fn keccak256(parts: &[&[u8]]) -> Digest {
@@ -57,7 +57,8 @@ pub struct Header {
     pub executed: Height,
     /// The state root after `executed`.
     pub state_root: Digest,
-    /// The exit root after `executed`; zero until exits are built.
+    /// The root of the exits that go with `executed`: of the last height they were worked out at, a
+    /// fixed number of blocks before. Zero while there are none.
     pub exit_root: Digest,
     /// keccak256 of the encoded commands.
     pub commands_root: Digest,
@@ -266,7 +267,7 @@ impl Block {
             parent_view: context.parent.0.get(),
             executed: claim.executed,
             state_root: claim.state_root,
-            exit_root: Digest::default(),
+            exit_root: claim.exit_root,
             commands_root: keccak256(&[&body.bytes]),
             commands_len: body.bytes.len() as u32,
             engine_version: ENGINE_VERSION,
@@ -291,6 +292,7 @@ impl Block {
             time,
             executed: Height::new(0),
             state_root,
+            exit_root: Digest::default(),
         };
         Self::propose(&context, claim, Body::from_encoded(Vec::new()))
     }
@@ -353,6 +355,8 @@ pub struct Claim {
     pub executed: Height,
     /// The root after it.
     pub state_root: Digest,
+    /// The root of the exits that go with it.
+    pub exit_root: Digest,
 }
 
 impl Write for Block {

@@ -13,7 +13,8 @@ use bytes::Bytes;
 use lifeboat_engine::types::{Digest, Height};
 use lifeboat_engine::{Applied, Block as EngineBlock, CheckedCommand, Event};
 
-use crate::block::Block;
+use crate::block::{Block, Header};
+use crate::exits;
 use crate::files::Files;
 use crate::journal::{Record, Writer};
 use crate::machine::{Blueprint, Machine};
@@ -46,6 +47,8 @@ pub struct Executor {
     journal: Writer,
     quarantine: Quarantine,
     feed: Option<Arc<Feed>>,
+    /// The last checkpoint whose certified header was kept.
+    certified_exits: Height,
 }
 
 fn storage(context: &str) -> impl FnOnce(io::Error) -> Stop + '_ {
@@ -77,6 +80,11 @@ impl Executor {
             }
             None => blueprint.genesis(),
         };
+        shared.exits.set_rule(blueprint.exits());
+        let exits = exits::kept(&*files, shared.frontier().height);
+        for (height, root) in exits.map_err(storage("reading the last exits"))? {
+            shared.exits.note(height, root);
+        }
         Ok(Self {
             machine: Arc::new(RwLock::new(machine)),
             blueprint,
@@ -85,6 +93,7 @@ impl Executor {
             journal,
             quarantine,
             feed,
+            certified_exits: Height::new(0),
         })
     }
 
@@ -140,11 +149,13 @@ impl Executor {
             });
         }
         self.compare_root(header.executed, header.state_root)?;
+        self.compare_exits(header)?;
         let engine_block = self.engine_block(block);
         let mut events = Vec::with_capacity(engine_block.commands.len() * 2);
         let applied = self.apply(&engine_block, &mut events)?;
         self.log(block, certificate)?;
         let certificate = Bytes::copy_from_slice(certificate);
+        self.keep_certified(header, &certificate)?;
         self.shared.logged(Record {
             block: block.clone(),
             certificate: certificate.clone(),
@@ -157,6 +168,9 @@ impl Executor {
             mode: applied.mode,
         };
         self.shared.advance(after);
+        if self.feed.is_none() && self.shared.exits.is_due(after.height) {
+            self.work_out_exits()?;
+        }
         self.settle(block, &events, &applied);
         self.shared.publish(Arc::new(AppliedBlock {
             header: header.clone(),
@@ -184,6 +198,47 @@ impl Executor {
         self.journal
             .sync()
             .map_err(storage("syncing the block log"))
+    }
+
+    /// Works the exits out in line, where there is no second machine to do it.
+    fn work_out_exits(&self) -> Result<(), Stop> {
+        let machine = self.machine.read().unwrap_or_else(PoisonError::into_inner);
+        if let Some(checkpoint) = machine.exits() {
+            self.shared.exits.note(checkpoint.height, checkpoint.root());
+            let saved = exits::save(&*self.files, &checkpoint);
+            saved.map_err(storage("keeping the exits"))?;
+        }
+        Ok(())
+    }
+
+    /// The exits that a final header carries are this node's own, as far as it has worked them out.
+    fn compare_exits(&self, header: &Header) -> Result<(), Stop> {
+        let height = self.shared.exits.height_for(header.executed);
+        match self.shared.exits.root_at(height) {
+            Some(own) if own != header.exit_root => {
+                let kept = snapshot::distrust(&*self.files, height)
+                    .map_err(storage("setting snapshots aside"))?;
+                Err(Stop::Diverged {
+                    height,
+                    agreed: header.exit_root,
+                    own,
+                    kept,
+                })
+            }
+            _ => Ok(()),
+        }
+    }
+
+    /// Keeps the first certified header that carries a checkpoint that this node has.
+    fn keep_certified(&mut self, header: &Header, certificate: &[u8]) -> Result<(), Stop> {
+        let height = self.shared.exits.height_for(header.executed);
+        let new = height > self.certified_exits && !certificate.is_empty();
+        if new && self.shared.exits.root_at(height) == Some(header.exit_root) {
+            let kept = exits::note_certified(&*self.files, height, &header.encode(), certificate);
+            kept.map_err(storage("keeping a certified header"))?;
+            self.certified_exits = height;
+        }
+        Ok(())
     }
 
     fn compare_root(&self, height: Height, agreed: Digest) -> Result<(), Stop> {

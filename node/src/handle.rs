@@ -13,6 +13,7 @@ use lifeboat_engine::{Command, Engine};
 use tokio::sync::{broadcast, mpsc, oneshot, watch};
 
 use crate::block::ENGINE_VERSION;
+use crate::exits::{ExitArchive, SavedProof};
 use crate::files::Files;
 use crate::gossip::{self, Arrival};
 use crate::journal::{Reader, Record};
@@ -65,6 +66,7 @@ pub struct NodeHandle {
     pub(crate) arrivals: mpsc::Sender<Arrival>,
     pub(crate) machine: Arc<RwLock<Box<dyn Machine>>>,
     pub(crate) files: Arc<dyn Files>,
+    pub(crate) exits: Arc<ExitArchive>,
 }
 
 impl std::fmt::Debug for NodeHandle {
@@ -113,6 +115,24 @@ impl NodeHandle {
     pub fn with_engine<R>(&self, read: impl FnOnce(&Engine) -> R) -> Option<R> {
         let machine = self.machine.read().unwrap_or_else(PoisonError::into_inner);
         machine.engine().map(read)
+    }
+
+    /// The checkpoints that this node keeps, and accounts' proofs under the newest.
+    pub fn exits(&self) -> &ExitArchive {
+        &self.exits
+    }
+
+    /// A withdrawal's saved proof; `None` when no checkpoint covers it yet, or there is none.
+    ///
+    /// # Errors
+    /// When the disk fails or a file is damaged.
+    pub fn withdrawal_proof(&self, number: u32) -> io::Result<Option<SavedProof>> {
+        let withdrawals = self.with_engine(|engine| {
+            let vault = engine.vaults().first();
+            vault.map_or_else(Vec::new, |vault| vault.withdrawals().to_vec())
+        });
+        self.exits
+            .withdrawal(&withdrawals.unwrap_or_default(), number)
     }
 
     /// How the node is doing at local time `now`.

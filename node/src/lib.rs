@@ -11,6 +11,7 @@ pub mod config;
 pub mod consensus;
 pub mod epochs;
 pub mod executor;
+pub mod exits;
 pub mod files;
 pub mod gossip;
 pub mod handle;

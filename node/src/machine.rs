@@ -6,8 +6,12 @@
 use std::any::Any;
 use std::io;
 
+use lifeboat_engine::params::ExitParameters;
 use lifeboat_engine::types::{ChainId, Digest, Height, Mode, TimeMs};
 use lifeboat_engine::{Advanced, Applied, Block, CheckedCommand, Command, Engine, Event};
+use lifeboat_proof::exit::ExitCheckpoint;
+
+use crate::exits;
 
 /// A state that blocks are applied to.
 pub trait Machine: Any + Send + Sync {
@@ -39,6 +43,11 @@ pub trait Machine: Any + Send + Sync {
     /// From now on the `index`-th command of block `height` is skipped.
     fn quarantine(&mut self, height: Height, index: u32);
 
+    /// The exits of the state at the last commit; `None` where there is no vault.
+    fn exits(&self) -> Option<ExitCheckpoint> {
+        self.engine().and_then(exits::compute)
+    }
+
     /// The engine inside, if there is one.
     fn engine(&self) -> Option<&Engine> {
         None
@@ -52,6 +61,11 @@ pub trait Blueprint: Send + Sync + 'static {
 
     /// Time of height 0.
     fn genesis_time(&self) -> TimeMs;
+
+    /// When exits are worked out; `None` for a venue without a vault.
+    fn exits(&self) -> Option<ExitParameters> {
+        None
+    }
 
     /// The state at height 0.
     fn genesis(&self) -> Box<dyn Machine>;

@@ -30,6 +30,7 @@ use crate::consensus::{
 };
 use crate::epochs::Epochs;
 use crate::executor::{Executor, SnapshotPolicy};
+use crate::exits::ExitArchive;
 use crate::files::Files;
 use crate::gossip::{self, GossipPolicy, INTAKE_MAX};
 use crate::handle::NodeHandle;
@@ -139,6 +140,7 @@ where
         arrivals: sender.clone(),
         machine: executor.machine(),
         files: setup.files.clone(),
+        exits: Arc::new(ExitArchive::new(setup.files.clone())),
     };
     let task = context.spawn(move |context| async move {
         start_gossip(

@@ -1,4 +1,5 @@
-//! A second state machine that takes the snapshots, so that trading never waits for one.
+//! A second state machine that takes the snapshots and works out the exits, so that trading never
+//! waits for either.
 //!
 //! **Owns** a machine of its own, a little behind the executor's: it applies a block once a finalized
 //! header has stated the root after it, so every state it ever holds is one that the validators
@@ -19,6 +20,7 @@ use tokio::sync::Notify;
 
 use crate::block::Header;
 use crate::executor::SnapshotPolicy;
+use crate::exits;
 use crate::files::Files;
 use crate::journal;
 use crate::machine::{Blueprint, Machine};
@@ -149,6 +151,13 @@ impl Shadow {
             Ok(machine) => machine,
             Err(fault) => return self.give_up(&fault),
         };
+        let at = self.frontier.height;
+        if self.shared.exits.is_due(at)
+            && self.shared.exits.root_at(at).is_none()
+            && let Err(fault) = self.work_out_exits(&mut *machine)
+        {
+            return self.give_up(&fault);
+        }
         loop {
             let fed = tokio::select! {
                 biased;
@@ -163,7 +172,7 @@ impl Shadow {
 
     fn give_up(&self, fault: &Fault) {
         tracing::error!(%fault, height = %self.frontier.height,
-            "no more snapshots are taken until this node is started again");
+            "no more snapshots are taken and no exits worked out until this node is started again");
     }
 
     /// The state that the executor started from.
@@ -301,8 +310,20 @@ impl Shadow {
         if self.roots.len() > ROOT_LAG_MAX as usize + 1 {
             self.roots.pop_front();
         }
-        if height.get().is_multiple_of(COMPARE_EVERY) {
+        if self.shared.exits.is_due(height) {
+            self.work_out_exits(machine)?;
+        } else if height.get().is_multiple_of(COMPARE_EVERY) {
             self.compare(machine)?;
+        }
+        Ok(())
+    }
+
+    /// Works out the exits of the state as it is, once it is known to be the executor's.
+    fn work_out_exits(&self, machine: &mut dyn Machine) -> Result<(), Fault> {
+        self.compare(machine)?;
+        if let Some(checkpoint) = machine.exits() {
+            self.shared.exits.note(checkpoint.height, checkpoint.root());
+            exits::save(&*self.files, &checkpoint)?;
         }
         Ok(())
     }

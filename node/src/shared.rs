@@ -13,6 +13,7 @@ use lifeboat_engine::{Applied, Event};
 use tokio::sync::{Notify, broadcast, watch};
 
 use crate::block::{Block, Body, Header};
+use crate::exits::ExitBoard;
 use crate::journal::Record;
 use crate::mempool::{Mempool, MempoolLimits};
 use crate::signal::Signal;
@@ -295,6 +296,8 @@ pub struct Shared {
     pub finalized_height: AtomicU64,
     /// The highest height known to be published outside the venue.
     pub published: watch::Sender<Height>,
+    /// When exits are due, and their roots.
+    pub exits: ExitBoard,
     /// Wakes a proposer when commands arrive.
     pub arrived: Notify,
     mempool: Mutex<Mempool>,
@@ -337,6 +340,7 @@ impl Shared {
             finalized_view: AtomicU64::new(0),
             finalized_height: AtomicU64::new(0),
             published: watch::Sender::new(Height::new(0)),
+            exits: ExitBoard::default(),
             arrived: Notify::new(),
             mempool: Mutex::new(Mempool::new(limits)),
             roots: Mutex::new(VecDeque::from([(frontier.height, frontier.root)])),

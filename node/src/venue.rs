@@ -2,6 +2,7 @@
 
 use std::io;
 
+use lifeboat_engine::params::ExitParameters;
 use lifeboat_engine::types::{ChainId, Digest, Height, Mode, TimeMs};
 use lifeboat_engine::{
     Advanced, Block, CheckedCommand, Command, Engine, Event, Genesis, GenesisError, auth,
@@ -69,6 +70,11 @@ impl Blueprint for Venue {
 
     fn genesis_time(&self) -> TimeMs {
         self.genesis.time
+    }
+
+    fn exits(&self) -> Option<ExitParameters> {
+        let parameters = &self.genesis.parameters;
+        (!parameters.vaults.is_empty()).then_some(parameters.exits)
     }
 
     fn genesis(&self) -> Box<dyn Machine> {

@@ -4,6 +4,7 @@
 //! (I2), and the last certificate against the venue's signing key, which covers every block before
 //! it. **Never** writes.
 
+use std::collections::BTreeMap;
 use std::io;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::path::Path;
@@ -77,6 +78,16 @@ pub enum VerifyError {
         /// What the replay has.
         found: Digest,
     },
+    /// The agreed exits are not what the replay computes.
+    #[error("the validators agreed on exits {agreed} after block {height}, the replay has {found}")]
+    Exits {
+        /// After which block.
+        height: Height,
+        /// What they agreed on.
+        agreed: Digest,
+        /// What the replay has.
+        found: Digest,
+    },
     /// The snapshot at which the log begins is not what it claims.
     #[error("the snapshot at which the block log begins: {0}")]
     Snapshot(String),
@@ -102,6 +113,8 @@ struct Replay<'a> {
     /// The roots from `base` on.
     roots: Vec<Digest>,
     base: Height,
+    /// Roots of the exits, by height.
+    exits: BTreeMap<Height, Digest>,
     verified: Verified,
 }
 
@@ -127,6 +140,13 @@ impl Replay<'_> {
             cause: panic_message(&*panic),
         })?;
         self.roots.push(applied.state_root);
+        let due = self
+            .blueprint
+            .exits()
+            .is_some_and(|rule| rule.is_due(height));
+        if let Some(exits) = due.then(|| self.machine.exits()).flatten() {
+            self.exits.insert(height, exits.root());
+        }
         self.verified.height = height;
         self.verified.root = applied.state_root;
         self.verified.commands += block.body().commands().len() as u64;
@@ -134,7 +154,27 @@ impl Replay<'_> {
         Ok(())
     }
 
+    /// The exits that a header carries are those of the height that its state root asks for.
+    fn compare_exits(&self, header: &Header) -> Result<(), VerifyError> {
+        let rule = self.blueprint.exits();
+        let height = rule.map_or(Height::new(0), |rule| rule.height_for(header.executed));
+        let found = match height.get() {
+            0 => Digest::default(),
+            _ if height < self.base => return Ok(()), // They are of a height before the log.
+            _ => self.exits.get(&height).copied().unwrap_or_default(),
+        };
+        if found != header.exit_root {
+            return Err(VerifyError::Exits {
+                height,
+                agreed: header.exit_root,
+                found,
+            });
+        }
+        Ok(())
+    }
+
     fn compare(&mut self, header: &Header) -> Result<(), VerifyError> {
+        self.compare_exits(header)?;
         let lag = header.height.get() - header.executed.get();
         let Some(place) = header.executed.get().checked_sub(self.base.get()) else {
             return Ok(()); // It speaks of a height before the log.
@@ -173,6 +213,13 @@ fn begin_at(
     replay.last = (at.height, at.digest);
     replay.base = at.height;
     replay.roots = vec![at.root];
+    let due = replay
+        .blueprint
+        .exits()
+        .is_some_and(|rule| rule.is_due(at.height));
+    if let Some(exits) = due.then(|| replay.machine.exits()).flatten() {
+        replay.exits.insert(at.height, exits.root());
+    }
     replay.verified.base = Some(at.height);
     replay.verified.height = at.height;
     replay.verified.root = at.root;
@@ -197,6 +244,7 @@ pub fn verify(
         last: (Height::new(0), genesis.header().digest()),
         roots: vec![genesis.header().state_root],
         base: Height::new(0),
+        exits: BTreeMap::new(),
         verified: Verified::default(),
     };
     replay.verified.root = genesis.header().state_root;

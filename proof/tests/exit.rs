@@ -14,3 +14,5 @@ mod safe_range;
 mod trees;
 #[path = "exit/vectors.rs"]
 mod vectors;
+#[path = "exit/venue.rs"]
+mod venue;

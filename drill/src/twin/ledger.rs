@@ -1,8 +1,8 @@
 //! The ledger auditor: keeps cash, positions and open orders from the event stream alone.
 //!
 //! Checks I1 (money is conserved), I3 (events and trades numbered without a gap), I6 (nobody takes out
-//! more than their cash), I7 (no trade in a mode that forbids it) and I8 (positions sum to zero), each counted. Sums are `i128`, maps are
-//! ordered, nothing is cached: slow and plain on purpose.
+//! more than their cash), I7 (no trade in a mode that forbids it) and I8 (positions sum to zero), each
+//! counted. Sums are `i128`, maps are ordered, nothing is cached: slow and plain on purpose.
 
 use std::collections::{BTreeMap, BTreeSet};
 

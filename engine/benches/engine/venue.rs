@@ -5,11 +5,11 @@ use lifeboat_engine::command::{
     Action, Observation, OptionTerms, OrderPrice, PlaceOrder, Proposal, Report, SourcePrice,
     UserCommand, UserPayload, UserSignature, ValidatorCommand, ValidatorPayload,
 };
-use lifeboat_engine::params::UnderlyingParameters;
+use lifeboat_engine::params::{UnderlyingParameters, VaultParameters};
 use lifeboat_engine::types::{
     AccountId, Address, Cash, ChainId, ClientOrderId, InstrumentId, MarginModel, Nonce, OptionKind,
-    PostOnly, Price, PublicKey, Qty, RecoveryPolicy, SelfTradePrevention, Side, TimeInForce,
-    TimeMs, UnderlyingId, ValidatorId,
+    PostOnly, Price, PublicKey, Qty, RecoveryPolicy, SelfTradePrevention, SettlementChain, Side,
+    TimeInForce, TimeMs, UnderlyingId, ValidatorId,
 };
 use lifeboat_engine::{
     CheckedCommand, Command, Engine, Event, Genesis, GenesisAccount, Parameters, Signer,
@@ -52,6 +52,12 @@ fn parameters() -> Parameters {
             listing: None,
             band_ppm: 2_000_000,
             ..UnderlyingParameters::btc()
+        }],
+        vaults: vec![VaultParameters {
+            chain: SettlementChain::new(1),
+            vault: Address([3; 20]),
+            pool: Address([4; 20]),
+            withdrawal_min: Cash::new(1),
         }],
         ..Parameters::default()
     };

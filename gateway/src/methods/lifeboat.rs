@@ -8,6 +8,7 @@ use crate::error::RpcError;
 use crate::execute::optional_id;
 use crate::gateway::Gateway;
 use crate::outcome::{Fate, Record};
+use crate::port::ProofOf;
 use crate::render;
 
 /// Answers one of the venue's own methods; `None` when there is no such method.
@@ -15,6 +16,9 @@ pub fn answer(call: &Call, name: &str) -> Option<Result<Value, RpcError>> {
     Some(match name {
         "status" => Ok(status(&call.gateway)),
         "get_outcome" => outcome(call),
+        "get_checkpoint" => proof(call, ProofOf::Checkpoint),
+        "get_exit_proof" => exit_proof(call),
+        "get_withdrawal_proof" => withdrawal_proof(call),
         _ => return None,
     })
 }
@@ -119,6 +123,41 @@ fn outcome(call: &Call) -> Result<Value, RpcError> {
             "order": order,
         }),
     })
+}
+
+/// The proof with which the account can leave.
+fn exit_proof(call: &Call) -> Result<Value, RpcError> {
+    let account = call.login()?.key.account();
+    proof(call, ProofOf::Exit(account))
+}
+
+/// The proof with which a withdrawal of the account's owner is claimed.
+fn withdrawal_proof(call: &Call) -> Result<Value, RpcError> {
+    let account = call.login()?.key.account();
+    let number = call.params.uint("number")?;
+    let number = number.ok_or_else(|| crate::params::missing("number"))?;
+    let place = usize::try_from(number).unwrap_or(usize::MAX);
+    let mut own = false;
+    call.gateway.venue.read(&mut |engine| {
+        let owner = engine.account(account).map(|account| account.owner);
+        let withdrawals = engine.vaults().first().map(|vault| vault.withdrawals());
+        let withdrawal = withdrawals.and_then(|all| all.get(place));
+        own = owner.is_some() && withdrawal.map(|w| w.owner) == owner;
+    });
+    match u32::try_from(number).ok().filter(|_| own) {
+        Some(number) => proof(call, ProofOf::Withdrawal(number)),
+        None => Err(RpcError::param("number", "no withdrawal of this account's")),
+    }
+}
+
+fn proof(call: &Call, of: ProofOf) -> Result<Value, RpcError> {
+    match call.gateway.venue.proof(of) {
+        Ok(Some(found)) => Ok(found),
+        Ok(None) => Err(RpcError::new(13_020, "not_found").because(
+            "no checkpoint covers it yet; ask again in a minute, or the venue has no vault",
+        )),
+        Err(broken) => Err(RpcError::new(11_094, "internal_server_error").because(broken)),
+    }
 }
 
 fn record_json(record: &Record, order: Option<Value>) -> Value {

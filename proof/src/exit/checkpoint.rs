@@ -13,7 +13,7 @@ use core::ops::Range;
 use lifeboat_engine::commitment::MerkleProof;
 use lifeboat_engine::ledger::Account;
 use lifeboat_engine::types::{AccountId, Cash, Digest, Height, InstrumentId, Price, UnderlyingId};
-use lifeboat_engine::vault::VaultState;
+use lifeboat_engine::vault::{VaultState, Withdrawal};
 use lifeboat_engine::{Engine, INSURANCE_FUND};
 
 use super::ladder::{EXIT_LEVELS, Grid, Ladder, UnderlyingLadder};
@@ -62,6 +62,33 @@ impl ExitCheckpoint {
         let leaf = leaf_in_chunk(self.leaves.get(chunk)?, id % LEAVES_PER_CHUNK)?;
         Some((leaf.to_vec(), self.tree.prove(id)?))
     }
+}
+
+/// A withdrawal's leaf, encoded, and its path to a summary's withdrawals root, from the withdrawals of
+/// the summary's chain in order; there may be more of them by now. `None` when the summary does not
+/// cover it, or the withdrawals are others.
+pub fn prove_withdrawal(
+    summary: &ExitSummary,
+    withdrawals: &[Withdrawal],
+    number: u32,
+) -> Option<(Vec<u8>, MerkleProof)> {
+    let count = usize::try_from(summary.withdrawals_count).ok()?;
+    let covered = withdrawals.get(..count)?;
+    let leaf = |number: u32| {
+        let withdrawal = covered.get(usize::try_from(number).ok()?)?;
+        Some(withdrawal.leaf(summary.settlement, number))
+    };
+    let mut digests = Vec::with_capacity(count);
+    LeafHasher::default().hash(
+        summary.withdrawals_count,
+        |number, out| out.extend(leaf(number).into_iter().flatten()),
+        &mut digests,
+    );
+    let mut tree = ExitTree::default();
+    tree.set_digests(0, &digests);
+    let same = tree.root() == summary.withdrawals_root;
+    let found = leaf(number).filter(|_| same)?;
+    Some((found.to_vec(), tree.prove(number)?))
 }
 
 /// The `place`-th leaf of a chunk.

@@ -25,7 +25,9 @@ mod tree;
 mod wire;
 mod withdrawal;
 
-pub use checkpoint::{ExitBuilder, ExitCheckpoint, ExitPart, LEAVES_PER_CHUNK, leaf_in_chunk};
+pub use checkpoint::{
+    ExitBuilder, ExitCheckpoint, ExitPart, LEAVES_PER_CHUNK, leaf_in_chunk, prove_withdrawal,
+};
 pub use ladder::{
     EXIT_LEVELS, ExitValue, Grid, Ladder, MARK_LEVEL, PricePoint, UnderlyingLadder, WEIGHT_ONE,
 };

@@ -1,6 +1,6 @@
 use super::*;
 use lifeboat_engine::event::{CancelReason, ModeReason, OrderPlaced};
-use lifeboat_engine::types::ClientOrderId;
+use lifeboat_engine::types::{Address, ClientOrderId, SettlementChain};
 use proptest::prelude::*;
 
 const COIN: i64 = 100_000_000;
@@ -216,4 +216,38 @@ proptest! {
         let held = auditor.position(InstrumentId::new(0), AccountId::new(2));
         prop_assert_eq!(held, i128::from(total));
     }
+}
+
+fn withdrawn(account: u32, amount: i64) -> Event {
+    Event::Withdrawn {
+        account: Some(AccountId::new(account)),
+        chain: SettlementChain::new(1),
+        number: 0,
+        owner: Address::default(),
+        recipient: Address::default(),
+        amount: Cash::new(amount),
+    }
+}
+
+#[test]
+fn nobody_takes_out_more_than_their_cash() {
+    check(&[withdrawn(1, 1_000), withdrawn(2, 1)], None);
+    check(&[withdrawn(1, 1_001)], Some("I6"));
+    check(&[withdrawn(1, 600), withdrawn(1, 401)], Some("I6"));
+    check(&[withdrawn(1, 0)], Some("I6"));
+}
+
+#[test]
+fn an_account_that_was_bought_leaves_its_cash_to_the_fund() -> Result<(), Finding> {
+    let mut auditor = auditor();
+    let bought = Event::AccountCrystallised {
+        account: AccountId::new(1),
+        chain: SettlementChain::new(1),
+        number: 0,
+        cash: Cash::new(1_000),
+        paid: Cash::new(30),
+    };
+    auditor.observe(1, &[bought, withdrawn(1, 30)])?;
+    assert!(auditor.observe(3, &[withdrawn(1, 1)]).is_err());
+    Ok(())
 }

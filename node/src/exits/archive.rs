@@ -1,0 +1,142 @@
+//! Proofs on request, from the files.
+
+use std::io;
+use std::sync::{Arc, Mutex};
+
+use lifeboat_engine::types::{AccountId, Height};
+use lifeboat_engine::vault::Withdrawal;
+use lifeboat_proof::exit::{ExitCheckpoint, ExitSummary, prove_withdrawal};
+
+use super::file::{certified, heights, load};
+use super::proof::{SavedProof, Subject, hex};
+use crate::files::Files;
+use crate::shared::lock;
+
+/// Makes saved proofs from the checkpoints that a node keeps. Holds the last one it was asked for.
+#[derive(Debug)]
+pub struct ExitArchive {
+    files: Arc<dyn Files>,
+    held: Mutex<Option<Arc<Held>>>,
+}
+
+/// A checkpoint as a vault takes it.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Newest {
+    /// The height that the summaries are of.
+    pub height: Height,
+    /// The first certified header that carries their exit root.
+    pub header: Vec<u8>,
+    /// Its certificate, as the validators keep it.
+    pub certificate: Vec<u8>,
+    /// One for each vault.
+    pub summaries: Vec<ExitSummary>,
+}
+
+#[derive(Debug)]
+struct Held {
+    checkpoint: ExitCheckpoint,
+    header: Vec<u8>,
+    certificate: Vec<u8>,
+}
+
+impl ExitArchive {
+    /// Over a node's files.
+    pub fn new(files: Arc<dyn Files>) -> Self {
+        Self {
+            files,
+            held: Mutex::default(),
+        }
+    }
+
+    /// The newest checkpoint whose root a certified header carries.
+    ///
+    /// # Errors
+    /// When the disk fails or a file is damaged.
+    pub fn newest(&self) -> io::Result<Option<Newest>> {
+        let held = self.hold()?;
+        Ok(held.map(|held| Newest {
+            height: held.checkpoint.height,
+            header: held.header.clone(),
+            certificate: held.certificate.clone(),
+            summaries: held.checkpoint.summaries.clone(),
+        }))
+    }
+
+    /// An account's saved proof under the newest checkpoint; `None` when there is none or no such
+    /// account.
+    ///
+    /// # Errors
+    /// When the disk fails or a file is damaged.
+    pub fn account(&self, account: AccountId) -> io::Result<Option<SavedProof>> {
+        let Some(held) = self.hold()? else {
+            return Ok(None);
+        };
+        let found = held.checkpoint.prove_account(account);
+        Ok(found.map(|(leaf, path)| held.saved(Subject::Account, &leaf, &path)))
+    }
+
+    /// A withdrawal's saved proof under the newest checkpoint, from all withdrawals of the vault;
+    /// `None` when it is not under one yet.
+    ///
+    /// # Errors
+    /// When the disk fails or a file is damaged.
+    pub fn withdrawal(
+        &self,
+        withdrawals: &[Withdrawal],
+        number: u32,
+    ) -> io::Result<Option<SavedProof>> {
+        let Some(held) = self.hold()? else {
+            return Ok(None);
+        };
+        let summary = held.checkpoint.summaries.first();
+        let found = summary.and_then(|summary| prove_withdrawal(summary, withdrawals, number));
+        Ok(found.map(|(leaf, path)| held.saved(Subject::Withdrawal, &leaf, &path)))
+    }
+
+    fn hold(&self) -> io::Result<Option<Arc<Held>>> {
+        let mut held = lock(&self.held);
+        for height in heights(&*self.files)?.into_iter().rev() {
+            if let Some(held) = held.as_ref().filter(|h| h.checkpoint.height == height) {
+                return Ok(Some(held.clone()));
+            }
+            let Some((header, certificate)) = certified(&*self.files, height)? else {
+                continue;
+            };
+            let Some(checkpoint) = load(&*self.files, height)? else {
+                continue;
+            };
+            let found = Arc::new(Held {
+                checkpoint,
+                header,
+                certificate,
+            });
+            *held = Some(found.clone());
+            return Ok(Some(found));
+        }
+        Ok(None)
+    }
+}
+
+impl Held {
+    fn saved(
+        &self,
+        kind: Subject,
+        leaf: &[u8],
+        path: &lifeboat_engine::commitment::MerkleProof,
+    ) -> SavedProof {
+        let mut summaries = self.checkpoint.summaries.iter();
+        let summary = summaries.next().map(ExitSummary::encode);
+        SavedProof {
+            kind,
+            height: self.checkpoint.height.get(),
+            header: hex(&self.header),
+            certificate: hex(&self.certificate),
+            before: Vec::new(),
+            summary: hex(&summary.unwrap_or_default()),
+            after: summaries.map(|other| hex(&other.digest().0)).collect(),
+            leaf: hex(leaf),
+            count: path.count,
+            siblings: SavedProof::siblings_of(path),
+        }
+    }
+}
