@@ -23,7 +23,8 @@ const PROFILE: &str = "tested";
 /// of the steps name the same features, the same profile and the whole workspace: so every crate is
 /// built once.
 const FEATURES: &str = "lifeboat/poison,lifeboat-node/poison,\
-                        lifeboat-da/s3,lifeboat-da/blobs,lifeboat-da/celestia";
+                        lifeboat-da/s3,lifeboat-da/blobs,lifeboat-da/celestia,\
+                        lifeboat-chain/drills,lifeboat-chain/rpc";
 /// The script that drives the third-party client.
 const CLIENT_TEST: &str = "gateway/tests/ccxt/run.py";
 
@@ -83,7 +84,6 @@ pub fn test() -> Result<()> {
     } else {
         println!("\n== deny: cargo-deny is not installed; licences and sources are not checked");
     }
-    contracts::install()?;
     contracts::test(&mut steps)?;
     if built {
         python::install()?;
@@ -184,6 +184,5 @@ pub fn fuzz(rest: &[String]) -> Result<()> {
 /// Installs what the tests need.
 pub fn setup() -> Result<()> {
     tools::install()?;
-    contracts::install()?;
     python::install()
 }

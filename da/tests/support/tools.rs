@@ -1,6 +1,7 @@
 //! Servers that a test starts: an S3 server and an Ethereum node, each on a free port of loopback.
 //!
-//! `cargo xtask setup` installs them into the build folder. Where they are not, a test says so and
+//! `cargo xtask setup` installs them: the first into the build folder, the second with the contracts'
+//! toolchain. Where they are not, a test says so and
 //! ends; with `LIFEBOAT_TOOLS=required`, as `cargo xtask test` sets it, that is a failure.
 #![allow(dead_code)]
 
@@ -99,7 +100,10 @@ pub fn s3_server() -> Option<Server> {
 
 /// An Ethereum node of its own chain, with funded accounts.
 pub fn ethereum_node(arguments: &[&str]) -> Option<Server> {
-    let packages = target().join("tools/node_modules/@foundry-rs");
+    let packages = concat!(
+        env!("CARGO_MANIFEST_DIR"),
+        "/../contracts/node_modules/@foundry-rs"
+    );
     let folders = std::fs::read_dir(packages).into_iter().flatten().flatten();
     let mut binaries = folders.map(|folder| folder.path().join("bin/anvil"));
     let Some(binary) = binaries.find(|binary| binary.is_file()) else {

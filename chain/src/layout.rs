@@ -1,0 +1,44 @@
+//! Where the vault keeps what is read with a proof. Tests hold it to the contracts' own getters.
+
+use alloy_primitives::{Address, B256, U256, keccak256};
+
+/// `Head`: the last checkpoint.
+pub const HEAD: u64 = 4;
+/// The last summary's digest.
+pub const SUMMARY_DIGEST: u64 = 5;
+/// `Flow`: what came in and went out.
+pub const FLOW: u64 = 6;
+/// The hash over the deposits up to and with a number.
+pub const DEPOSIT_HASHES: u64 = 8;
+/// Requests for forced withdrawal.
+pub const REQUESTS: u64 = 9;
+/// How many there are.
+pub const REQUEST_COUNT: u64 = 10;
+/// What the pool bought under a checkpoint, by account.
+pub const CRYSTAL_OF: u64 = 12;
+/// `Crystals`: how many, and what is held for them.
+pub const CRYSTALS: u64 = 11;
+
+/// A variable's slot.
+pub fn slot(number: u64) -> B256 {
+    U256::from(number).into()
+}
+
+/// The slot of an entry of a mapping from numbers.
+pub fn entry(mapping: u64, key: u64) -> B256 {
+    entry_of_word(mapping, slot(key))
+}
+
+/// The slot of an entry of a mapping from addresses.
+pub fn entry_of(mapping: u64, key: Address) -> B256 {
+    entry_of_word(mapping, key.into_word())
+}
+
+fn entry_of_word(mapping: u64, key: B256) -> B256 {
+    keccak256([key.0, slot(mapping).0].concat())
+}
+
+/// The 64-bit field at a bit of a word.
+pub fn field(word: U256, bit: usize) -> u64 {
+    (word >> bit).as_limbs()[0]
+}
