@@ -96,7 +96,7 @@ impl EmbeddedChain {
 
     /// The same chain, with transactions from another account.
     #[must_use]
-    pub fn from_account(&self, sender: Address) -> Self {
+    pub fn sending_as(&self, sender: Address) -> Self {
         Self {
             sender,
             ..self.clone()

@@ -24,7 +24,7 @@ const CHAIN: SettlementChain = SettlementChain::new(31_337);
 const START: Clock = Clock::Manual(1_800_000_000);
 
 fn chain() -> EmbeddedChain {
-    EmbeddedChain::in_memory(CHAIN, START).from_account(Address::repeat_byte(0xaa))
+    EmbeddedChain::in_memory(CHAIN, START).sending_as(Address::repeat_byte(0xaa))
 }
 
 #[tokio::test]
@@ -159,7 +159,7 @@ async fn the_file_gives_the_same_chain() {
     let open = || {
         EmbeddedChain::open(&path, CHAIN, START)
             .unwrap()
-            .from_account(me)
+            .sending_as(me)
     };
     let whose = types::Address([3; 20]);
     let (vault, newest, before) = {

@@ -34,6 +34,12 @@ pub enum Command {
     Verify(VerifyArguments),
     /// Measure a whole venue under load
     Bench(BenchArguments),
+    /// Leave a vault with a key and a proof, with no server of the venue's
+    Exit(ExitArguments),
+    /// Compare what a vault owes with what it holds, proven from its chain
+    Anchor(AnchorArguments),
+    /// Put a vault and an account to leave it with on a development chain
+    Practice(PracticeArguments),
 }
 
 /// Options of `run`.
@@ -197,6 +203,81 @@ pub struct BenchArguments {
     /// Seed of the load
     #[arg(long, default_value_t = 1)]
     pub seed: u64,
+    /// End with one JSON object as the last line
+    #[arg(long)]
+    pub json: bool,
+}
+
+/// Which settlement chain.
+#[derive(Args)]
+pub struct ChainArguments {
+    /// URL of a node's JSON-RPC
+    #[arg(long, value_name = "URL")]
+    pub rpc: String,
+    /// URL of another node, which must give the same final blocks; may be repeated
+    #[arg(long, value_name = "URL")]
+    pub witness: Vec<String>,
+    /// Take a block with so many on top for final, as development chains need; without it, what the
+    /// node's consensus calls final
+    #[arg(long, value_name = "BLOCKS")]
+    pub depth: Option<u64>,
+}
+
+/// Options of `exit`.
+#[derive(Args)]
+pub struct ExitArguments {
+    /// The chain
+    #[command(flatten)]
+    pub chain: ChainArguments,
+    /// The saved proof of an account, or of a withdrawal to claim
+    #[arg(long, value_name = "FILE")]
+    pub proof: PathBuf,
+    /// The vault; without it, the one that the proof names
+    #[arg(long, value_name = "ADDRESS")]
+    pub vault: Option<lifeboat_chain::Address>,
+    /// File with the key that pays for transactions: the owner's. Without it, LIFEBOAT_KEY
+    #[arg(long, value_name = "FILE")]
+    pub key_file: Option<PathBuf>,
+    /// Who is paid; without it, the owner. Another needs the owner's key
+    #[arg(long, value_name = "ADDRESS")]
+    pub to: Option<lifeboat_chain::Address>,
+    /// A block before the vault's first: spares a public node a long search
+    #[arg(long, default_value_t = 0, value_name = "BLOCK")]
+    pub from_block: u64,
+    /// Go on until the account has left, for days if need be
+    #[arg(long)]
+    pub wait: bool,
+    /// End with one JSON object as the last line
+    #[arg(long)]
+    pub json: bool,
+}
+
+/// Options of `anchor`.
+#[derive(Args)]
+pub struct AnchorArguments {
+    /// The chain
+    #[command(flatten)]
+    pub chain: ChainArguments,
+    /// The vault
+    #[arg(long, value_name = "ADDRESS")]
+    pub vault: lifeboat_chain::Address,
+    /// A block before the vault's first: spares a public node a long search
+    #[arg(long, default_value_t = 0, value_name = "BLOCK")]
+    pub from_block: u64,
+    /// End with one JSON object as the last line
+    #[arg(long)]
+    pub json: bool,
+}
+
+/// Options of `practice`.
+#[derive(Args)]
+pub struct PracticeArguments {
+    /// The chain, which must be for development, such as anvil's
+    #[command(flatten)]
+    pub chain: ChainArguments,
+    /// Folder to write; it must not exist yet
+    #[arg(long, value_name = "DIR")]
+    pub out: PathBuf,
     /// End with one JSON object as the last line
     #[arg(long)]
     pub json: bool,

@@ -3,19 +3,23 @@
 //! **Owns** the command line, what is said to a person, and the wiring of node, market and gateway.
 //! **Never** decides anything about orders or money.
 
+mod anchor;
 mod arguments;
 mod descriptors;
 mod development;
 mod drill;
+mod exit;
 mod init;
 mod layer;
 mod market;
 mod node;
 mod pages;
+mod practice;
 mod publish;
 mod recover;
 mod run;
 mod say;
+mod settlement;
 mod signals;
 mod venue;
 mod verify;
@@ -57,12 +61,15 @@ fn dispatch(arguments: Arguments) -> Result<()> {
         Command::Bench(arguments) => drill::bench(&arguments),
         Command::Recover(arguments) => recover::recover(&arguments),
         Command::Verify(verify) => verify::verify(&verify),
+        Command::Exit(arguments) => exit::exit(&arguments),
+        Command::Anchor(arguments) => anchor::anchor(&arguments),
+        Command::Practice(arguments) => practice::practice(&arguments),
     }
 }
 
 /// Warnings of the venue's own parts go to standard error; `RUST_LOG` asks for more or for others'.
 fn log_to_stderr() {
-    let own = "lifeboat=warn,lifeboat_node=warn,lifeboat_da=warn,lifeboat_gateway=warn,lifeboat_drill=warn";
+    let own = "lifeboat=warn,lifeboat_node=warn,lifeboat_da=warn,lifeboat_gateway=warn,lifeboat_drill=warn,lifeboat_chain=warn";
     let filter = tracing_subscriber::EnvFilter::try_from_default_env()
         .unwrap_or_else(|_| tracing_subscriber::EnvFilter::new(own));
     tracing_subscriber::fmt()
