@@ -110,20 +110,29 @@ pub struct InitArguments {
 /// Options of `drill`.
 #[derive(Args)]
 pub struct DrillArguments {
-    /// Which drill; without it, they are listed
+    /// Which drill, or the file of a plan of one's own; without it, they are listed
     pub name: Option<String>,
-    /// How often to run it
-    #[arg(long, default_value_t = 1)]
+    /// How often the plan's faults happen, one after the other on the same venue
+    #[arg(long, default_value_t = 1, conflicts_with = "simulated")]
     pub runs: u32,
-    /// Seed of the load and of the moment of each fault
-    #[arg(long, default_value_t = 1)]
-    pub seed: u64,
-    /// Single orders a second
-    #[arg(long, default_value_t = 1_000)]
-    pub rate: u32,
-    /// Keep the data folders of the validators here
+    /// Seed of the load and of the moment of each fault; the plan's own if absent
+    #[arg(long)]
+    pub seed: Option<u64>,
+    /// Single orders a second; the plan's own if absent
+    #[arg(long)]
+    pub rate: Option<u32>,
+    /// Put the evidence here: plan, report, timeline, page, data folders and logs
     #[arg(long, value_name = "DIR")]
     pub keep: Option<PathBuf>,
+    /// Simulate it: the same plan and validators under a seeded runtime, in seconds
+    #[arg(long)]
+    pub simulated: bool,
+    /// Simulate so many seeds, from `--seed` on; failing ones are made smaller and written down
+    #[arg(long, requires = "simulated")]
+    pub seeds: Option<u64>,
+    /// Simulate random faults, another plan for each seed
+    #[arg(long, requires = "simulated", conflicts_with = "name")]
+    pub random: bool,
     /// End with one JSON object as the last line
     #[arg(long)]
     pub json: bool,

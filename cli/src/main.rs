@@ -37,6 +37,10 @@ const _: () = assert!(
     !lifeboat_engine::POISON || (cfg!(feature = "poison") && cfg!(debug_assertions)),
     "the feature `poison` is for tests; build without it"
 );
+const _: () = assert!(
+    !lifeboat_node::sabotage::SABOTAGE || (cfg!(feature = "sabotage") && cfg!(debug_assertions)),
+    "the feature `sabotage` is for tests; build without it"
+);
 
 fn main() -> ExitCode {
     let arguments = Arguments::parse();

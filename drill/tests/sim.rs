@@ -1,70 +1,65 @@
 //! Seeds of faults. `LIFEBOAT_SIM_SEEDS=200` runs as many, from `LIFEBOAT_SIM_FIRST`;
-//! `LIFEBOAT_SIM_SEED=n` runs one alone.
+//! `lifeboat drill --simulated --random --seed n` runs one alone.
 
-use lifeboat_drill::sim::{Fault, Plan, PlannedFault, Report, reproduce_command, simulate};
+use lifeboat_drill::plan::{Fault, Plan, Planned, Who, calm, find, random};
+use lifeboat_drill::sim::{Simulated, simulate, sweep};
 
 fn number(name: &str) -> Option<u64> {
     std::env::var(name).ok()?.parse().ok()
 }
 
-fn assert_passed(report: &Report, plan: &Plan) {
-    assert!(
-        report.passed,
-        "seed {} broke: {:#?}\nplan: {plan:#?}\nreproduce: {}",
-        report.seed,
-        report.violations,
-        reproduce_command(report.seed)
-    );
-}
-
 #[test]
 fn seeds() {
     let first = number("LIFEBOAT_SIM_FIRST").unwrap_or(0);
-    for seed in first..first + number("LIFEBOAT_SIM_SEEDS").unwrap_or(5) {
-        let plan = Plan::random(seed);
-        let report = simulate(seed, &plan);
-        assert_passed(&report, &plan);
-        assert!(
-            report.checks["I2"] > 0 && report.acknowledged > 0,
-            "{report:?}"
-        );
-    }
-}
-
-#[test]
-fn one_seed() {
-    let seed = number("LIFEBOAT_SIM_SEED").unwrap_or(5);
-    let plan = Plan::random(seed);
-    let report = simulate(seed, &plan);
-    println!("{plan:#?}\n{report:#?}");
-    assert_passed(&report, &plan);
+    let seeds = number("LIFEBOAT_SIM_SEEDS").unwrap_or(5);
+    let found = sweep(first, seeds, random, |seed, run| {
+        let report = &run.report;
+        let plan = random(seed).to_toml();
+        assert!(report.passed, "seed {seed} broke: {:#?}\n{plan}", report.findings);
+        let acknowledged = report.figures["commands_acknowledged"];
+        assert!(report.invariants["I2"] > 0 && acknowledged > 0.0, "{report:?}");
+    });
+    assert_eq!(found.seeds, seeds);
 }
 
 #[test]
 fn a_seed_is_its_run() {
-    let plan = Plan::random(3);
-    assert_eq!(simulate(3, &plan), simulate(3, &plan));
+    let seen = |run: Simulated| (run.audit, run.report.invariants, run.report.roots);
+    assert_eq!(seen(simulate(&random(3))), seen(simulate(&random(3))));
 }
 
 #[test]
 fn a_run_that_cannot_settle_is_found() {
-    let mut plan = Plan::calm();
-    plan.settle_ms_max = 3_000;
+    let mut plan = calm();
+    plan.exit.ready_ms = 3_000;
     // Two lost disks of four: the rest must not go on alone, and the check must say that it does not.
-    for node in [0, 1] {
-        let faults = [
-            Fault::Crash { node, kept_ppm: 0 },
-            Fault::Wipe { node },
-            Fault::Start { node },
-        ];
-        let planned = faults.map(|fault| PlannedFault { at_ms: 500, fault });
-        plan.faults.extend(planned);
-    }
-    let report = simulate(1, &plan);
+    let pair = || Who::Nodes(vec![0, 1]);
+    plan.faults.push(Planned::at(500, Fault::Wipe(pair())));
+    plan.faults.push(Planned::at(500, Fault::Start(pair())));
+    let report = simulate(&plan).report;
     assert!(!report.passed);
-    assert!(
-        report.violations.iter().all(|v| v.starts_with("liveness")),
-        "{:?}",
-        report.violations
-    );
+    let findings = &report.findings;
+    assert!(findings.iter().all(|one| one.starts_with("liveness")), "{findings:?}");
+}
+
+/// A drill of the library, simulated with the real engine.
+#[track_caller]
+fn drill(name: &str) -> Simulated {
+    let plan: Plan = find(name).expect("a plan").expect("it is in the library");
+    let simulated = simulate(&plan);
+    println!("{}", simulated.report);
+    assert!(simulated.report.passed, "{:?}", simulated.report.findings);
+    assert_eq!(simulated.report.rpo_commands, 0);
+    simulated
+}
+
+#[test]
+fn drill_03_simulated() {
+    let report = drill("03").report;
+    assert_eq!(report.rto_ms.runs.len(), 3);
+}
+
+#[test]
+fn drill_25_simulated_twice_is_the_same() {
+    assert_eq!(drill("25").audit, drill("25").audit);
 }

@@ -270,7 +270,7 @@ impl Block {
             exit_root: claim.exit_root,
             commands_root: keccak256(&[&body.bytes]),
             commands_len: body.bytes.len() as u32,
-            engine_version: ENGINE_VERSION,
+            engine_version: crate::sabotage::engine_version(),
         };
         Self {
             header,

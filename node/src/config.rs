@@ -19,6 +19,7 @@ use crate::epochs::{Epochs, EpochsError};
 use crate::files::Disk;
 use crate::keys::{Committee, KeyError, MemberKeys, SecretKeys, deal_keys};
 use crate::node::Tuning;
+use crate::sabotage::drift_is_asked;
 use crate::venue::Venue;
 
 /// Why a configuration cannot be used or written.
@@ -177,7 +178,7 @@ impl NodeConfig {
             identity,
             secrets,
             committee,
-            venue: Arc::new(venue),
+            venue: Arc::new(if drift_is_asked() { venue.drifting() } else { venue }),
             ingress: node.ingress,
             threads: node.threads,
             epochs,

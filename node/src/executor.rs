@@ -20,6 +20,7 @@ use crate::journal::{Record, Writer};
 use crate::machine::{Blueprint, Machine};
 use crate::outcome::{OUTCOME_EVENTS_MAX, Outcome, Span, Verdict, spans};
 use crate::quarantine::{Quarantine, find_guilty, panic_message};
+use crate::sabotage::{self, Mutant};
 use crate::shadow::{Fed, Feed};
 use crate::shared::{AppliedBlock, Frontier, Shared, Stop};
 use crate::snapshot::{self, Manifest};
@@ -146,6 +147,14 @@ impl Executor {
         if header.height != before.height.next() || header.parent != before.digest {
             return Err(Stop::Unchained {
                 height: header.height,
+            });
+        }
+        let own = sabotage::engine_version();
+        if header.engine_version != own {
+            return Err(Stop::Version {
+                height: header.height,
+                needed: header.engine_version,
+                own,
             });
         }
         self.compare_root(header.executed, header.state_root)?;
@@ -282,6 +291,10 @@ impl Executor {
                 for index in self.quarantine.of(block.height) {
                     machine.quarantine(block.height, index);
                 }
+                let drift = self.blueprint.drift();
+                if let Some(index) = drift.and_then(|drift| drift.strikes(block)) {
+                    machine.quarantine(block.height, index);
+                }
                 catch_unwind(AssertUnwindSafe(|| machine.apply(block, events)))
             };
             match attempt {
@@ -385,6 +398,9 @@ impl Executor {
             } else {
                 0
             };
+            if sabotage::is(Mutant::LostAcknowledgement) && index + 1 == keys.len() {
+                continue;
+            }
             let outcome = outcome(index as u32, span, kept, events, applied);
             mempool.executed(*key, Arc::new(outcome));
         }

@@ -10,6 +10,8 @@ use std::io::{self, Read as _, Seek as _, SeekFrom, Write as _};
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex, PoisonError};
 
+use crate::sabotage::{self, Mutant};
+
 /// A flat folder of named files.
 pub trait Files: std::fmt::Debug + Send + Sync + 'static {
     /// The names of all files.
@@ -187,6 +189,8 @@ impl Files for Disk {
 struct Held {
     bytes: Vec<u8>,
     durable: usize,
+    /// What a power cut brings back: the file before it was replaced without a sync.
+    loose: Option<Option<Vec<u8>>>,
 }
 
 /// A folder in memory, for simulations. Clones share it.
@@ -204,11 +208,30 @@ impl Memory {
     /// millionths of each file.
     pub fn crash(&self, kept_ppm: u32) {
         self.with(|files| {
+            files.retain(|_, held| match held.loose.take() {
+                None => true,
+                Some(None) => false,
+                Some(Some(before)) => {
+                    held.durable = before.len();
+                    held.bytes = before;
+                    true
+                }
+            });
             for held in files.values_mut() {
                 let loose = held.bytes.len() - held.durable;
                 let kept = (loose as u64 * u64::from(kept_ppm.min(1_000_000)) / 1_000_000) as usize;
                 held.bytes.truncate(held.durable + kept);
                 held.durable = held.bytes.len();
+            }
+        });
+    }
+
+    /// Changes a file behind everybody's back, as a failing disk does.
+    pub fn damage(&self, name: &str, change: impl FnOnce(&mut Vec<u8>)) {
+        self.with(|files| {
+            if let Some(held) = files.get_mut(name) {
+                change(&mut held.bytes);
+                held.durable = held.durable.min(held.bytes.len());
             }
         });
     }
@@ -238,11 +261,15 @@ impl Files for Memory {
     }
 
     fn replace(&self, name: &str, contents: &[u8]) -> io::Result<()> {
-        let held = Held {
-            bytes: contents.to_vec(),
-            durable: contents.len(),
-        };
-        self.with(|files| files.insert(name.to_owned(), held));
+        self.with(|files| {
+            let before = files.remove(name).map(|held| held.bytes);
+            let held = Held {
+                bytes: contents.to_vec(),
+                durable: contents.len(),
+                loose: sabotage::is(Mutant::SkippedSync).then_some(before),
+            };
+            files.insert(name.to_owned(), held);
+        });
         Ok(())
     }
 

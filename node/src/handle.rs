@@ -12,7 +12,6 @@ use lifeboat_engine::types::{Digest, Height, Mode, TimeMs};
 use lifeboat_engine::{Command, Engine};
 use tokio::sync::{broadcast, mpsc, oneshot, watch};
 
-use crate::block::ENGINE_VERSION;
 use crate::exits::{ExitArchive, SavedProof};
 use crate::files::Files;
 use crate::gossip::{self, Arrival};
@@ -157,7 +156,7 @@ impl NodeHandle {
             peers: shared.peers_since(TimeMs::new(now.get().saturating_sub(HEARD_MS))) as u32,
             pending: shared.mempool().len() as u32,
             epoch: shared.epoch.load(Ordering::Relaxed),
-            engine_version: ENGINE_VERSION,
+            engine_version: crate::sabotage::engine_version(),
         }
     }
 

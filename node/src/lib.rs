@@ -26,6 +26,7 @@ pub mod outcome;
 pub mod quarantine;
 pub mod recover;
 pub mod repair;
+pub mod sabotage;
 pub mod service;
 pub mod shadow;
 pub mod shared;

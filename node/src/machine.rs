@@ -13,6 +13,8 @@ use lifeboat_proof::exit::ExitCheckpoint;
 
 use crate::exits;
 
+use crate::sabotage::Drift;
+
 /// A state that blocks are applied to.
 pub trait Machine: Any + Send + Sync {
     /// Applies one block without computing its root. May panic on a broken invariant; its state is
@@ -75,6 +77,11 @@ pub trait Blueprint: Send + Sync + 'static {
     /// # Errors
     /// When the bytes are not a snapshot, or cannot be read.
     fn restore(&self, snapshot: &mut dyn io::Read) -> io::Result<Box<dyn Machine>>;
+
+    /// Where this node is to do something else than the others, for drills; nowhere.
+    fn drift(&self) -> Option<&Drift> {
+        None
+    }
 
     /// Verifies signatures, many at once.
     fn check(&self, commands: Vec<Command>) -> Vec<CheckedCommand>;

@@ -175,6 +175,20 @@ pub enum Stop {
         /// What the system said.
         error: String,
     },
+    /// A finalized block is of rules that this program does not have.
+    #[error(
+        "block {height} is executed by engine version {needed}, and this program is of version {own}. It \
+         stopped so that it executes nothing it does not understand. Kept: everything before that block. \
+         Do: start the program of version {needed}"
+    )]
+    Version {
+        /// The block.
+        height: Height,
+        /// The version it was agreed on with.
+        needed: u32,
+        /// This program's.
+        own: u32,
+    },
     /// The engine panics even without the commands of a block.
     #[error(
         "the engine cannot get past block {height} even with every command that breaks it skipped: \

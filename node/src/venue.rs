@@ -1,6 +1,7 @@
 //! The engine as the node's state machine.
 
 use std::io;
+use std::sync::Arc;
 
 use lifeboat_engine::params::ExitParameters;
 use lifeboat_engine::types::{ChainId, Digest, Height, Mode, TimeMs};
@@ -9,6 +10,7 @@ use lifeboat_engine::{
 };
 
 use crate::machine::{Blueprint, Machine};
+use crate::sabotage::Drift;
 
 impl Machine for Engine {
     fn advance(&mut self, block: &Block, events: &mut Vec<Event>) -> Advanced {
@@ -45,6 +47,7 @@ impl Machine for Engine {
 #[derive(Clone, Debug)]
 pub struct Venue {
     genesis: Genesis,
+    drift: Arc<Drift>,
 }
 
 impl Venue {
@@ -54,7 +57,19 @@ impl Venue {
     /// When the genesis is not valid.
     pub fn new(genesis: Genesis) -> Result<Self, GenesisError> {
         Engine::genesis(&genesis)?;
-        Ok(Self { genesis })
+        Ok(Self {
+            genesis,
+            drift: Arc::default(),
+        })
+    }
+
+    /// The same venue on a node that is to do something else than the others, once.
+    #[must_use]
+    pub fn drifting(self) -> Self {
+        Self {
+            drift: Arc::new(Drift::armed()),
+            ..self
+        }
     }
 
     /// How it begins.
@@ -85,6 +100,10 @@ impl Blueprint for Venue {
         let engine = Engine::read_snapshot(&mut snapshot)
             .map_err(|error| io::Error::other(error.to_string()))?;
         Ok(Box::new(engine))
+    }
+
+    fn drift(&self) -> Option<&Drift> {
+        Some(&self.drift)
     }
 
     fn check(&self, commands: Vec<Command>) -> Vec<CheckedCommand> {

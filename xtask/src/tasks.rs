@@ -22,7 +22,7 @@ const PROFILE: &str = "tested";
 /// What tests need beyond the defaults, and what the binary ships of the data-availability layers. All
 /// of the steps name the same features, the same profile and the whole workspace: so every crate is
 /// built once.
-const FEATURES: &str = "lifeboat/poison,lifeboat-node/poison,\
+const FEATURES: &str = "lifeboat/poison,lifeboat-node/poison,lifeboat/sabotage,lifeboat-node/sabotage,\
                         lifeboat-da/s3,lifeboat-da/blobs,lifeboat-da/celestia,\
                         lifeboat-chain/drills,lifeboat-chain/rpc";
 /// The script that drives the third-party client.

@@ -254,6 +254,9 @@ pub fn bench(settings: &BenchSettings, tell: Tell) -> Result<BenchReport, DrillE
         traders: 400,
         quoters: 16,
         publish: false,
+        doors: false,
+        snapshot_every: None,
+        drifting: Vec::new(),
     };
     let (fleet, targets) = open_venue(shape, tell)?;
     let load = LoadSettings {

@@ -13,13 +13,16 @@ use std::time::{Duration, Instant};
 
 use lifeboat_engine::Genesis;
 use lifeboat_engine::types::{AccountId, Digest, Height};
-use lifeboat_node::config::{ConfigError, NodeConfig};
+use lifeboat_node::block::keccak256;
+use lifeboat_node::config::{ConfigError, NodeConfig, NodeFile, read_committee};
 use lifeboat_node::files::{Disk, Files};
 use lifeboat_node::handle::Status;
 use lifeboat_node::ingress::{BlockingClient, Reply, Request};
 use lifeboat_node::keys::from_hex;
+use lifeboat_node::sabotage::DRIFT_VARIABLE;
 use thiserror::Error;
 
+use super::links::Links;
 use super::process::{Process, ProcessError};
 
 /// How often a condition is looked at.
@@ -94,6 +97,12 @@ pub struct FleetSettings {
     pub quoters: u32,
     /// Whether validators publish finalized blocks, to a folder beside the venue's.
     pub publish: bool,
+    /// Whether links between validators pass through doors that can be shut.
+    pub doors: bool,
+    /// Blocks between snapshots, if not the node's own figure.
+    pub snapshot_every: Option<u64>,
+    /// Validators whose engines drift at the first marked command of their first process.
+    pub drifting: Vec<usize>,
 }
 
 struct Validator {
@@ -110,6 +119,7 @@ pub struct Fleet {
     genesis: Genesis,
     leaders: Vec<Vec<u8>>,
     validators: Vec<Validator>,
+    links: Option<Links>,
 }
 
 fn io_error(path: &Path) -> impl FnOnce(io::Error) -> FleetError {
@@ -127,7 +137,7 @@ impl Fleet {
         fs::create_dir_all(&logs).map_err(io_error(&logs))?;
         let venue = settings.root.join("venue");
         run_init(&settings, &venue)?;
-        let mut genesis = None;
+        let (mut genesis, mut peers) = (None, Vec::new());
         let mut leaders = Vec::new();
         let mut validators = Vec::new();
         for index in 0..settings.validators {
@@ -138,6 +148,7 @@ impl Fleet {
                 what: format!("{} has no ingress", config.display()),
             })?;
             genesis = Some(loaded.venue.genesis().clone());
+            peers.push(loaded.listen());
             let key = &loaded.committee.members[usize::from(index)].network_key;
             leaders.push(from_hex(key).unwrap_or_default());
             validators.push(Validator {
@@ -149,12 +160,63 @@ impl Fleet {
             });
         }
         let genesis = genesis.ok_or(FleetError::Ports(0))?;
-        Ok(Self {
+        let mut fleet = Self {
             settings,
             genesis,
             leaders,
             validators,
-        })
+            links: None,
+        };
+        if let Some(every) = fleet.settings.snapshot_every {
+            for index in 0..fleet.len() {
+                fleet.configure(index, |node| node.tuning.snapshots.every = every)?;
+            }
+        }
+        if fleet.settings.doors {
+            fleet.open_doors(&peers)?;
+        }
+        Ok(fleet)
+    }
+
+    /// Lets every validator dial its peers through doors.
+    fn open_doors(&mut self, peers: &[SocketAddr]) -> Result<(), FleetError> {
+        let root = &self.settings.root;
+        let links = Links::open(peers, self.settings.seed).map_err(io_error(root))?;
+        for (from, validator) in self.validators.iter().enumerate() {
+            let folder = validator.config.parent().unwrap_or(root);
+            let mut committee = read_committee(folder)?;
+            for (to, member) in committee.members.iter_mut().enumerate() {
+                member.address = links.door(from, to).unwrap_or(member.address);
+            }
+            write_toml(&folder.join("committee.toml"), &committee)?;
+        }
+        self.links = Some(links);
+        Ok(())
+    }
+
+    /// The doors between validators, if the fleet has any.
+    pub const fn links(&self) -> Option<&Links> {
+        self.links.as_ref()
+    }
+
+    /// Changes a validator's `node.toml`; it counts from the next start on.
+    ///
+    /// # Errors
+    /// When the file cannot be read or written.
+    pub fn configure(
+        &mut self,
+        index: usize,
+        change: impl FnOnce(&mut NodeFile),
+    ) -> Result<(), FleetError> {
+        let path = &self.validators[index].config;
+        let mut node = NodeFile::load(path)?;
+        change(&mut node);
+        write_toml(path, &node)
+    }
+
+    /// A validator's data folder.
+    pub fn data(&self, index: usize) -> &Path {
+        &self.validators[index].data
     }
 
     /// How many validators there are.
@@ -218,14 +280,30 @@ impl Fleet {
         running.map(Process::id).collect()
     }
 
-    /// Starts a validator.
+    /// Starts a validator that does not run.
     ///
     /// # Errors
     /// When the process cannot be started.
     pub fn start(&mut self, index: usize) -> Result<(), FleetError> {
+        self.start_with(index, &[])
+    }
+
+    /// Starts a validator that does not run, with more in its environment.
+    ///
+    /// # Errors
+    /// When the process cannot be started.
+    pub fn start_with(
+        &mut self,
+        index: usize,
+        environment: &[(&str, &str)],
+    ) -> Result<(), FleetError> {
+        if self.is_running(index) {
+            return Ok(());
+        }
         let binary = &self.settings.binary;
         let one = &mut self.validators[index];
-        one.process = Some(Process::start(binary, &one.config, &one.log)?);
+        let process = Process::start(binary, &one.config, &one.log, environment)?;
+        one.process = Some(process);
         Ok(())
     }
 
@@ -234,11 +312,31 @@ impl Fleet {
     /// # Errors
     /// When a process cannot be started.
     pub fn start_all(&mut self) -> Result<(), FleetError> {
-        let down = (0..self.len()).filter(|index| self.validators[*index].process.is_none());
-        for index in down.collect::<Vec<_>>() {
-            self.start(index)?;
+        for index in 0..self.len() {
+            // Only the first process drifts: what comes back must come back right.
+            let drifts = self.settings.drifting.iter().position(|one| *one == index);
+            match drifts.map(|place| self.settings.drifting.swap_remove(place)) {
+                Some(_) => self.start_with(index, &[(DRIFT_VARIABLE, "1")])?,
+                None => self.start(index)?,
+            }
         }
         Ok(())
+    }
+
+    /// keccak256 of the program.
+    ///
+    /// # Errors
+    /// When it cannot be read.
+    pub fn binary_digest(&self) -> Result<String, FleetError> {
+        let binary = &self.settings.binary;
+        let bytes = fs::read(binary).map_err(io_error(binary))?;
+        Ok(keccak256(&[&bytes]).to_string())
+    }
+
+    /// Whether a validator's process runs, halted or not.
+    pub fn is_running(&mut self, index: usize) -> bool {
+        let process = self.validators[index].process.as_mut();
+        process.is_some_and(Process::is_running)
     }
 
     /// Kills a validator with SIGKILL.
@@ -392,7 +490,8 @@ impl Fleet {
         Ok(started.elapsed())
     }
 
-    fn late(&mut self, what: &str, waited: Duration) -> FleetError {
+    /// The error of a wait that took too long, with how things stand.
+    pub fn late(&mut self, what: &str, waited: Duration) -> FleetError {
         let describe = |(index, status): (usize, Option<Status>)| match status {
             None => format!("validator {index} does not answer"),
             Some(status) => format!(
@@ -487,6 +586,11 @@ fn common_root(seen: &[Vec<(Height, Digest)>]) -> Option<(Height, Vec<Digest>)> 
 /// Who leads a view: validators take turns in the order of their ids.
 pub fn leader_of(view: u64, validators: usize) -> usize {
     (view % validators.max(1) as u64) as usize
+}
+
+fn write_toml(path: &Path, value: &impl serde::Serialize) -> Result<(), FleetError> {
+    let text = toml::to_string(value).map_err(|error| io_error(path)(io::Error::other(error)))?;
+    fs::write(path, text).map_err(io_error(path))
 }
 
 fn run_init(settings: &FleetSettings, venue: &Path) -> Result<(), FleetError> {

@@ -8,15 +8,19 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;
 
-use lifeboat_engine::types::{Digest, Height};
+use lifeboat_engine::types::{Digest, Height, Mode};
 use lifeboat_engine::{Event, Reject};
 use lifeboat_node::journal::{Reader, Record as LogRecord};
 use lifeboat_node::outcome::{Verdict, spans};
 
+use super::execute::{Past, Suspect};
 use super::fleet::{Fleet, FleetError, leader_of};
 use super::load::{Fate, Record};
-use super::report::{DrillReport, RootAt};
+use super::maker::Maker;
+use super::scene::Scene;
+use crate::evidence::{Band, DrillReport, RootAt, mode_name};
 use crate::log_audit::audit_log;
+use crate::plan::Plan;
 
 /// How long validators may take to catch up once faults have ended.
 const CATCH_UP: Duration = Duration::from_secs(60);
@@ -42,6 +46,8 @@ struct Reading {
     elsewhere: BTreeSet<Digest>,
     /// Epoch and view of the last block.
     at: (u64, u64),
+    /// Views of the last epoch that came to a block.
+    views: Vec<u64>,
     out_of_turn: Vec<String>,
 }
 
@@ -57,6 +63,10 @@ impl Reading {
             self.out_of_turn
                 .push(format!("block {height} of view {view}"));
         }
+        if header.epoch > self.at.0 {
+            self.views.clear();
+        }
+        self.views.push(header.view);
         self.at = (header.epoch, header.view);
         self.last = header.height;
         self.digests.insert(header.height, header.digest());
@@ -76,21 +86,18 @@ impl Reading {
 /// # Errors
 /// When validators do not catch up, or a log cannot be opened. What does not hold is a finding of the
 /// report.
-pub fn judge(
-    fleet: &mut Fleet,
-    records: &[Record],
-    report: &mut DrillReport,
-) -> Result<(), FleetError> {
-    let acknowledged = acknowledged(records);
+pub fn judge(scene: &mut Scene, runs: &[Past], maker: Option<&Maker>) -> Result<(), FleetError> {
+    let (fleet, report) = (&mut scene.fleet, &mut scene.report);
+    let acknowledged = acknowledged(&scene.records);
     let last = acknowledged.values().map(|(height, _)| *height).max();
     fleet.wait_height(last.unwrap_or_default(), CATCH_UP)?;
     compare_roots(fleet, report)?;
     fleet.shut_down(CATCH_UP)?;
     let readings = read_logs(fleet, &acknowledged, report)?;
-    let effects = audit(fleet, &acknowledged, report)?;
+    let audited = audit(fleet, &acknowledged, report)?;
     let lost = |key: &&Digest| {
         let everywhere = readings.iter().all(|reading| reading.found.contains(key));
-        !everywhere || effects.get(key) != Some(&1)
+        !everywhere || audited.effects.get(key) != Some(&1)
     };
     let lost: Vec<&Digest> = acknowledged.keys().filter(lost).collect();
     report.rpo_commands += lost.len() as u64;
@@ -101,7 +108,85 @@ pub fn judge(
             "I3: {count} acknowledged commands are not once in every log, such as {first}"
         ));
     }
-    Ok(())
+    for run in runs {
+        for suspect in &run.suspects {
+            check_suspect(suspect, &readings, fleet.len(), &scene.plan, report);
+        }
+        check_modes(run, &audited.modes, &scene.plan, report);
+    }
+    match maker {
+        Some(maker) => maker.account_for_quotes(fleet, report),
+        None => Ok(()),
+    }
+}
+
+/// No block of the views in which a validator had no vote is its own.
+fn check_suspect(
+    suspect: &Suspect,
+    readings: &[Reading],
+    validators: usize,
+    plan: &Plan,
+    report: &mut DrillReport,
+) {
+    let who = suspect.who;
+    let silent = suspect.from_view + 1..suspect.until_view;
+    let witness = readings.get(usize::from(who == 0));
+    let views = witness.map_or(&[][..], |reading| &reading.views);
+    let views = views.iter().filter(|view| silent.contains(*view));
+    let led = views.clone().find(|view| leader_of(**view, validators) == who);
+    report.checked("silence", views.count() as u64);
+    if suspect.is_wiped {
+        if let Some(view) = led {
+            report.finding(format!("the wiped validator {who} led view {view} before it was safe"));
+        }
+        if silent.is_empty() {
+            report.finding(format!("the wiped validator {who} voted at once"));
+        }
+        return;
+    }
+    report.checked("found", 1);
+    let most = plan.bounds.found_ms.unwrap_or_default();
+    let Some(found) = suspect.found.map(|found| found.as_secs_f64() * 1e3) else {
+        report.finding(format!("validator {who} went on voting as if nothing were wrong"));
+        return;
+    };
+    let worst = report.figures.entry("found_ms_worst".into()).or_default();
+    *worst = worst.max(found);
+    if found > most as f64 {
+        report.finding(format!("validator {who} voted for {found:.0} ms; {most} ms may pass"));
+    }
+}
+
+/// The modes of a run are those that the plan expects; they become bands of the timeline.
+fn check_modes(run: &Past, modes: &[(f64, Mode)], plan: &Plan, report: &mut DrillReport) {
+    let length = run.length.as_secs_f64() * 1e3;
+    let before = modes.iter().take_while(|(at, _)| *at <= run.began_ms).last();
+    let mut now = before.map_or(Mode::Open, |(_, mode)| *mode);
+    let mut from = 0.0;
+    let mut band = |from: f64, to: f64, mode: Mode| {
+        report.timeline.bands.push(Band {
+            run: run.number,
+            from_ms: from,
+            to_ms: to,
+            mode: mode_name(mode).to_owned(),
+        });
+    };
+    let mut passed = Vec::new();
+    for (at, mode) in modes {
+        let at = at - run.began_ms;
+        if at > 0.0 && at <= length {
+            band(from, at, now);
+            passed.push(mode_name(*mode).to_owned());
+            (from, now) = (at, *mode);
+        }
+    }
+    band(from, length, now);
+    report.checked("modes", 1);
+    if passed != plan.modes {
+        let (passed, expected) = (passed.join(" → "), plan.modes.join(" → "));
+        let number = run.number;
+        report.finding(format!("run {number} went through [{passed}], not [{expected}]"));
+    }
 }
 
 /// The same root after the same block on all.
@@ -163,20 +248,33 @@ fn compare_chains(index: usize, reading: &Reading, other: &Reading, report: &mut
     }
 }
 
-/// Replays the first validator's log. Returns how often each acknowledged command took effect; a
-/// repetition that was refused for its nonce is none.
+/// What a replay of the first validator's log says.
+#[derive(Default)]
+struct Audited {
+    /// How often each acknowledged command took effect; a repetition that was refused for its nonce is
+    /// none.
+    effects: BTreeMap<Digest, u32>,
+    /// Every change of the mode, by block time in milliseconds.
+    modes: Vec<(f64, Mode)>,
+}
+
 fn audit(
     fleet: &mut Fleet,
     acknowledged: &Acknowledged,
     report: &mut DrillReport,
-) -> Result<BTreeMap<Digest, u32>, FleetError> {
-    let mut effects = BTreeMap::new();
+) -> Result<Audited, FleetError> {
+    let mut found = Audited::default();
     let mut each = |record: &LogRecord, events: &[Event]| {
         let keys = record.block.body().keys();
         for (key, span) in keys.iter().zip(spans(events, keys.len())) {
             let repeated = Some(Verdict::Rejected(Reject::StaleNonce));
             if acknowledged.contains_key(key) && span.map(|span| span.verdict) != repeated {
-                *effects.entry(*key).or_insert(0) += 1;
+                *found.effects.entry(*key).or_insert(0) += 1;
+            }
+        }
+        for event in events {
+            if let Event::ModeChanged { to, .. } = event {
+                found.modes.push((record.block.header().time.get() as f64, *to));
             }
         }
     };
@@ -188,12 +286,14 @@ fn audit(
             for (invariant, count) in log.checks {
                 report.checked(invariant, count);
             }
-            report
-                .figures
-                .insert("blocks".into(), log.height.get() as f64);
-            report.figures.insert("trades".into(), log.trades as f64);
+            let figures = &mut report.figures;
+            figures.insert("blocks".into(), log.height.get() as f64);
+            figures.insert("trades".into(), log.trades as f64);
+            if log.quarantined > 0 {
+                figures.insert("commands_quarantined".into(), log.quarantined as f64);
+            }
         }
         Err(finding) => report.finding(finding.to_string()),
     }
-    Ok(effects)
+    Ok(found)
 }

@@ -13,6 +13,7 @@ use std::thread::{self, JoinHandle};
 use std::time::{Duration, Instant};
 
 use lifeboat_engine::Command;
+use lifeboat_engine::command::Action;
 use lifeboat_engine::types::{Digest, Height};
 use lifeboat_node::block::keccak256;
 use lifeboat_node::ingress::{Reply, Request};
@@ -102,6 +103,18 @@ impl Ready {
         Self { command, key }
     }
 
+    /// Whether it asks for a trade, which is what a venue must take again before it has recovered. A
+    /// cancel is taken in modes that trade nothing.
+    fn is_order(&self) -> bool {
+        let Command::User(user) = &self.command else {
+            return false;
+        };
+        matches!(
+            user.payload.action,
+            Action::PlaceOrder(_) | Action::MassQuote(_)
+        )
+    }
+
     fn account(&self) -> u32 {
         match &self.command {
             Command::User(user) => user.payload.account.get(),
@@ -146,7 +159,7 @@ struct Board {
     answered: AtomicU64,
     /// Microseconds; commands sent after it count for `accepted_after`.
     fault_at: AtomicU64,
-    /// Microseconds; the first acceptance of a command sent after the fault.
+    /// Microseconds; the first acceptance of an order sent after the fault.
     accepted_after: AtomicU64,
 }
 
@@ -197,6 +210,11 @@ impl LoadDriver {
 }
 
 impl Load {
+    /// When the load's clock began.
+    pub const fn began(&self) -> Instant {
+        self.began
+    }
+
     /// Time on the load's clock.
     pub fn now(&self) -> Duration {
         self.began.elapsed()
@@ -215,7 +233,7 @@ impl Load {
         now
     }
 
-    /// How long after the fault a command that was sent after it was accepted.
+    /// How long after the fault an order that was sent after it was accepted.
     pub fn recovered(&self) -> Option<Duration> {
         let accepted = self.board.accepted_after.load(Ordering::SeqCst);
         let fault = self.board.fault_at.load(Ordering::SeqCst);
@@ -418,7 +436,8 @@ impl Client {
         record.fate = fate;
         record.answered = now;
         record.via = self.current;
-        let (sent, accepted) = (micros(record.sent), record.accepted());
+        let accepted = record.accepted() && self.commands[id].is_order();
+        let sent = micros(record.sent);
         self.board.answered.fetch_add(1, Ordering::Relaxed);
         if accepted && sent > self.board.fault_at.load(Ordering::SeqCst) {
             let board = &self.board.accepted_after;

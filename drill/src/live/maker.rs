@@ -1,4 +1,4 @@
-//! Drill 24: a maker with 400 quotes loses its validator, which leads, and with it its connection.
+//! A maker whose validator dies as it leads, and with it the maker's connection.
 //!
 //! What the maker's session does is what a session must do: cancel-on-disconnect is a cancel that was
 //! signed beforehand and goes to another validator. Quotes that were under way when the connection
@@ -17,29 +17,37 @@ use lifeboat_node::outcome::Verdict;
 use lifeboat_node::shared::millis as wall;
 
 use super::fleet::{Fleet, FleetError};
-use super::report::{Drill, DrillReport, Figures, millis};
-use super::scene::{DrillError, DrillSettings, Scene, Tell, load_settings};
+use super::load::Load;
+use super::scene::{DrillError, Scene, load_settings};
+use super::strike::lost;
 use super::survey::replay;
+use crate::evidence::DrillReport;
 use crate::log_audit::audit_log;
 use crate::market::{LoadPlan, LoadSettings, Participant};
 
-/// Quoted levels that the maker has: bids and asks.
-const QUOTES: usize = 400;
 /// How long a quote under way may still come to rest.
 const VALID_MS: u64 = 1_000;
-const RETURN: Duration = Duration::from_secs(60);
 const ANSWER: Duration = Duration::from_secs(30);
 const TURN: Duration = Duration::from_secs(20);
-const RUN_SECONDS: u32 = 30;
 
-struct Maker {
+/// A maker with a connection of its own.
+pub struct Maker {
     participant: Participant,
     plan: LoadPlan,
     messages: usize,
+    /// Quoted levels, bids and asks.
+    levels: usize,
+    /// The validator it is connected to.
+    home: usize,
+    client: Option<BlockingClient>,
 }
 
 impl Maker {
-    fn new(scene: &Scene) -> Result<Self, DrillError> {
+    /// A maker of `levels` quotes, bids and asks.
+    ///
+    /// # Errors
+    /// When the venue lists too few options for them.
+    pub fn new(scene: &Scene, levels: usize) -> Result<Self, DrillError> {
         let all = load_settings(&scene.fleet);
         let account = AccountId::new(all.first_account.get() + all.traders);
         let settings = LoadSettings {
@@ -54,7 +62,7 @@ impl Maker {
         let mut seen = BTreeSet::new();
         let mut messages = 0;
         let mut plan = new_plan();
-        while seen.len() * 2 < QUOTES {
+        while seen.len() * 2 < levels {
             let Some(Action::MassQuote(quote)) = plan.mass_quotes(1).pop().and_then(action) else {
                 return Err(DrillError::Listed(scene.targets.len()));
             };
@@ -71,7 +79,85 @@ impl Maker {
             participant: Participant::development(all.seed, account, all.chain),
             plan: new_plan(),
             messages,
+            levels,
+            home: 0,
+            client: None,
         })
+    }
+
+    /// The validator it is connected to.
+    pub const fn home(&self) -> usize {
+        self.home
+    }
+
+    /// Connects to a validator that the seed chooses, and quotes.
+    ///
+    /// # Errors
+    /// When the connection breaks.
+    pub fn come(&mut self, scene: &mut Scene) -> Result<(), DrillError> {
+        self.home = scene.dice.below(scene.fleet.len());
+        let address = scene.fleet.ingress()[self.home];
+        let quotes = self.quotes(TimeMs::new(0), scene);
+        let opened = BlockingClient::connect(address, ANSWER);
+        let mut client = opened.map_err(|error| lost(scene, error))?;
+        if !submit(&mut client, &quotes).map_err(|error| lost(scene, error))? {
+            let what = "the maker's first quotes were not all taken";
+            scene.report.finding(what);
+        }
+        self.client = Some(client);
+        Ok(())
+    }
+
+    /// New quotes are under way to its validator when that dies, as it leads.
+    ///
+    /// # Errors
+    /// When it does not lead, or nobody takes the cancel.
+    pub fn drop_out(&mut self, scene: &mut Scene, load: &Load) -> Result<Dropped, DrillError> {
+        let until = wall(std::time::SystemTime::now()).plus_ms(VALID_MS + 1_000);
+        let requotes = self.quotes(until, scene);
+        let cancels = [self.cancel(), self.cancel()];
+        let home = self.home;
+        let fleet = &mut scene.fleet;
+        fleet.wait_for("the maker's validator to lead", TURN, |fleet| {
+            Ok(fleet.leader() == home)
+        })?;
+        let mut client = self.client.take();
+        let mut under_way = false;
+        if let Some(client) = &mut client {
+            for (id, command) in (0..).zip(requotes) {
+                client.queue(&Request::Submit { id, command });
+            }
+            under_way = client.flush().is_ok();
+        }
+        let at = load.mark_fault();
+        let began = Instant::now();
+        fleet.kill(home)?;
+        // The maker sees its connection end; whatever answers still came are of no use to it.
+        while under_way && client.as_mut().is_some_and(|client| client.receive().is_ok()) {}
+        submit_somewhere(fleet, &cancels[0])?;
+        let cancelled = began.elapsed();
+        fleet.wait_for("block time to pass the quotes' validity", ANSWER, |fleet| {
+            let statuses = fleet.statuses();
+            Ok(statuses.iter().flatten().any(|status| status.time >= until))
+        })?;
+        submit_somewhere(fleet, &cancels[1])?;
+        Ok(Dropped {
+            at,
+            cancelled,
+            certain: began.elapsed(),
+        })
+    }
+
+    /// Every quote that ever rested was cancelled or filled, by the events and by the engine's own books.
+    ///
+    /// # Errors
+    /// When the log cannot be opened.
+    pub fn account_for_quotes(
+        &self,
+        fleet: &Fleet,
+        report: &mut DrillReport,
+    ) -> Result<(), FleetError> {
+        account_for_quotes(fleet, self.participant.account(), self.levels, report)
     }
 
     /// Quotes on the same instruments each time, at new prices.
@@ -139,86 +225,21 @@ fn submit_somewhere(fleet: &mut Fleet, command: &Command) -> Result<(), FleetErr
     Ok(())
 }
 
-/// 24: see the module's head.
-///
-/// # Errors
-/// When the venue does not start or does not come back.
-pub fn maker_drops(settings: &DrillSettings, tell: Tell) -> Result<DrillReport, DrillError> {
-    let mut scene = Scene::open(Drill::MakerDrops, settings, tell)?;
-    let mut maker = Maker::new(&scene)?;
-    let (mut recoveries, mut pulled, mut certain) = (Vec::new(), Vec::new(), Vec::new());
-    for run in 1..=settings.runs.max(1) {
-        let load = scene.load(RUN_SECONDS);
-        let home = scene.dice.below(scene.fleet.len());
-        let address = scene.fleet.ingress()[home];
-        let lost = |error| FleetError::Io {
-            path: scene.settings.evidence.clone(),
-            error,
-        };
-        let mut client = BlockingClient::connect(address, ANSWER).map_err(lost)?;
-        let quotes = maker.quotes(TimeMs::new(0), &scene);
-        if !submit(&mut client, &quotes).map_err(lost)? {
-            scene
-                .report
-                .finding("the maker's first quotes were not all taken");
-        }
-        scene.run_up();
-        let until = wall(std::time::SystemTime::now()).plus_ms(VALID_MS + 1_000);
-        let requotes = maker.quotes(until, &scene);
-        let cancels = [maker.cancel(), maker.cancel()];
-        scene
-            .fleet
-            .wait_for("the maker's validator to lead", TURN, |fleet| {
-                Ok(fleet.leader() == home)
-            })?;
-        for (id, command) in (0..).zip(requotes) {
-            client.queue(&Request::Submit { id, command });
-        }
-        let under_way = client.flush();
-        load.mark_fault();
-        let began = Instant::now();
-        scene.fleet.kill(home)?;
-        // The maker sees its connection end; whatever answers still came are of no use to it.
-        while under_way.is_ok() && client.receive().is_ok() {}
-        submit_somewhere(&mut scene.fleet, &cancels[0])?;
-        pulled.push(millis(began.elapsed()));
-        scene
-            .fleet
-            .wait_for("block time to pass the quotes' validity", ANSWER, |fleet| {
-                let statuses = fleet.statuses();
-                Ok(statuses.iter().flatten().any(|status| status.time >= until))
-            })?;
-        submit_somewhere(&mut scene.fleet, &cancels[1])?;
-        certain.push(millis(began.elapsed()));
-        recoveries.push(millis(scene.recovery(&load)?));
-        scene.fleet.start(home)?;
-        scene.fleet.wait_ready(RETURN)?;
-        tell(&format!(
-            "run {run}: validator {home} killed with the maker on it; quotes cancelled after {:.0} \
-             ms, for certain after {:.0} ms",
-            pulled.last().unwrap_or(&0.0),
-            certain.last().unwrap_or(&0.0),
-        ));
-        scene.end(load);
-    }
-    scene.report.rto_ms = Figures::new(recoveries);
-    let figures = &mut scene.report.figures;
-    figures.insert(
-        "quotes_cancelled_ms_worst".into(),
-        Figures::new(pulled).worst,
-    );
-    figures.insert(
-        "quotes_gone_for_certain_ms_worst".into(),
-        Figures::new(certain).worst,
-    );
-    let account = maker.participant.account();
-    scene.close_and(|fleet, report| account_for_quotes(fleet, account, report))
+/// What became of a maker whose validator died.
+#[derive(Clone, Copy, Debug)]
+pub struct Dropped {
+    /// When the validator died, on the load's clock.
+    pub at: Duration,
+    /// Until its quotes were cancelled.
+    pub cancelled: Duration,
+    /// Until none could come to rest any more.
+    pub certain: Duration,
 }
 
-/// Every quote that ever rested was cancelled or filled, by the events and by the engine's own books.
 fn account_for_quotes(
     fleet: &Fleet,
     account: AccountId,
+    levels: usize,
     report: &mut DrillReport,
 ) -> Result<(), FleetError> {
     let mut resting: BTreeSet<OrderId> = BTreeSet::new();
@@ -259,7 +280,7 @@ fn account_for_quotes(
             "{left} quotes of the maker were never ended; {open} still rest"
         ));
     }
-    if most + 20 < QUOTES {
+    if most + 20 < levels {
         report.finding(format!("the maker never had more than {most} quotes"));
     }
     Ok(())

@@ -46,11 +46,17 @@ pub struct Process {
 }
 
 impl Process {
-    /// Starts `binary node --config FILE`; what it prints is appended to `log`.
+    /// Starts `binary node --config FILE` with `environment` added to this process's own; what it
+    /// prints is appended to `log`.
     ///
     /// # Errors
     /// When the log cannot be opened or the program not be started.
-    pub fn start(binary: &Path, config: &Path, log: &Path) -> Result<Self, ProcessError> {
+    pub fn start(
+        binary: &Path,
+        config: &Path,
+        log: &Path,
+        environment: &[(&str, &str)],
+    ) -> Result<Self, ProcessError> {
         let open = || -> io::Result<(File, File)> {
             let file = OpenOptions::new().create(true).append(true).open(log)?;
             Ok((file.try_clone()?, file))
@@ -63,6 +69,7 @@ impl Process {
             .arg("node")
             .arg("--config")
             .arg(config)
+            .envs(environment.iter().copied())
             .stdin(Stdio::null())
             .stdout(out)
             .stderr(err)

@@ -6,11 +6,11 @@ use std::time::Duration;
 use thiserror::Error;
 
 use super::fleet::{Fleet, FleetError, FleetSettings};
-use super::judge::judge;
 use super::load::{Load, LoadDriver, Pace, Ready, Record};
-use super::report::{Drill, DrillReport};
 use super::survey::{replay, targets};
+use crate::evidence::{DrillReport, Versions};
 use crate::market::{Dice, Listed, LoadPlan, LoadSettings};
+use crate::plan::{Executor, Fault, Plan};
 
 /// The first start of everything, on a slow machine.
 const START: Duration = Duration::from_secs(120);
@@ -20,6 +20,8 @@ const LISTING: Duration = Duration::from_secs(60);
 const PATIENCE: Duration = Duration::from_millis(1_500);
 /// What was sent is answered within this once faults have ended.
 const DRAIN: Duration = Duration::from_secs(30);
+/// Accounts that quote; a maker of the drill is the first of them.
+const QUOTERS: u32 = 8;
 
 /// Why a drill could not be carried out. What a drill finds is no error: it is in its report.
 #[derive(Debug, Error)]
@@ -30,23 +32,31 @@ pub enum DrillError {
     /// The venue lists too little for this drill.
     #[error("the venue lists only {0} options, too few for the maker's quotes")]
     Listed(usize),
+    /// The plan is not for real processes.
+    #[error("plan `{0}` is for simulations: run it with --simulated")]
+    Simulated(String),
+    /// This program cannot do what the plan asks.
+    #[error(
+        "drill {drill} needs a program that was built to be broken, with `--features {feature}` in a \
+         development build; this one was not, as no release is. Nothing was started"
+    )]
+    Feature {
+        /// Which plan.
+        drill: String,
+        /// What is missing.
+        feature: &'static str,
+    },
 }
 
-/// How a drill runs.
+/// How a drill runs. Seed, rate and all else are the plan's.
 #[derive(Clone, Debug)]
 pub struct DrillSettings {
     /// The program: `lifeboat`.
     pub binary: PathBuf,
-    /// Gets the venue's folders and logs; must not hold a venue.
+    /// Gets the venue's folders, logs and what the drill found; must not hold a venue.
     pub evidence: PathBuf,
-    /// Decides the load and each fault's moment.
-    pub seed: u64,
-    /// How often the fault happens.
+    /// How often the plan's faults happen.
     pub runs: u32,
-    /// Single orders a second.
-    pub rate: u32,
-    /// How long the load runs before each fault.
-    pub before: Duration,
 }
 
 /// A venue under way.
@@ -56,9 +66,11 @@ pub struct Scene {
     /// Instruments to trade and their values.
     pub targets: Vec<(Listed, f64)>,
     /// Commands to come.
-    pub plan: LoadPlan,
-    /// Decides moments.
+    pub load: LoadPlan,
+    /// Decides moments and victims.
     pub dice: Dice,
+    /// The drill.
+    pub plan: Plan,
     /// What it runs with.
     pub settings: DrillSettings,
     /// What came of every command so far.
@@ -71,111 +83,84 @@ pub struct Scene {
 pub type Tell<'a> = &'a mut dyn FnMut(&str);
 
 impl Scene {
-    /// Makes a venue of four validators, starts it and waits until it trades.
+    /// Makes a plan's venue, starts it and waits until it trades.
     ///
     /// # Errors
     /// When it does not come about.
-    pub fn open(drill: Drill, settings: &DrillSettings, tell: Tell) -> Result<Self, DrillError> {
+    pub fn open(
+        plan: &Plan,
+        settings: &DrillSettings,
+        reproduce: String,
+        tell: Tell,
+    ) -> Result<Self, DrillError> {
         let shape = FleetSettings {
             binary: settings.binary.clone(),
             root: settings.evidence.clone(),
-            seed: settings.seed,
-            validators: 4,
-            traders: 200,
-            quoters: 8,
-            publish: drill == Drill::EveryDiskLost,
+            seed: plan.seed,
+            validators: plan.topology.validators,
+            traders: plan.workload.accounts,
+            quoters: QUOTERS,
+            publish: plan.workload.publish,
+            doors: plan.has(Fault::is_of_links),
+            snapshot_every: plan.topology.snapshot_every,
+            drifting: drifting(plan),
         };
         let (fleet, targets) = open_venue(shape, tell)?;
-        let DrillSettings {
-            seed, runs, rate, ..
-        } = settings;
-        let name = drill.name();
+        let evidence = settings.evidence.clone();
+        let mut report = DrillReport::of(plan, Executor::Live, evidence, reproduce);
+        report.versions = Versions {
+            binary: fleet.binary_digest()?,
+            ..Versions::default()
+        };
+        let settings_of_load = LoadSettings {
+            nonce_before: plan.workload.nonce_before,
+            ..load_settings(&fleet)
+        };
         Ok(Self {
-            plan: LoadPlan::new(load_settings(&fleet), targets.clone()),
+            load: LoadPlan::new(settings_of_load, targets.clone()),
             targets,
             fleet,
-            dice: Dice::at(settings.seed, &[u64::from_le_bytes(*b"moments\0")]),
+            dice: Dice::at(plan.seed, &[u64::from_le_bytes(*b"moments\0")]),
+            plan: plan.clone(),
             records: Vec::new(),
-            report: DrillReport {
-                name: name.to_owned(),
-                seed: *seed,
-                evidence: settings.evidence.clone(),
-                reproduce: format!(
-                    "lifeboat drill {name} --seed {seed} --runs {runs} --rate {rate}"
-                ),
-                ..DrillReport::default()
-            },
+            report,
             settings: settings.clone(),
         })
     }
 
     /// Starts the load, with commands for `seconds`.
-    pub fn load(&mut self, seconds: u32) -> Load {
-        let rate = self.settings.rate.max(1);
-        let commands = self.plan.singles((rate * seconds) as usize);
+    pub fn start_load(&mut self, seconds: u64) -> Load {
+        let rate = u64::from(self.plan.workload.rate.max(1));
+        let commands = self.load.singles((rate * seconds) as usize);
         let driver = LoadDriver {
             validators: self.fleet.ingress(),
             clients: 8,
-            pace: Pace::Open { rate: rate.into() },
+            pace: Pace::Open { rate: rate as f64 },
             patience: PATIENCE,
         };
         driver.start(commands.into_iter().map(Ready::new).collect())
     }
 
-    /// Lets the load run for a while: the settings' time and up to 300 ms that the seed decides.
-    pub fn run_up(&mut self) {
-        let extra = self.dice.below(300) as u64;
-        std::thread::sleep(self.settings.before + Duration::from_millis(extra));
+    /// Ends a load. Returns its records.
+    pub fn end_load(&self, load: Load) -> Vec<Record> {
+        load.finish(DRAIN)
     }
 
-    /// Ends the load and keeps its records.
-    pub fn end(&mut self, load: Load) {
-        self.records.extend(load.finish(DRAIN));
-    }
-
-    /// Waits for the first order that was sent after the fault to be accepted.
-    ///
-    /// # Errors
-    /// When none is for a minute.
-    pub fn recovery(&mut self, load: &Load) -> Result<Duration, DrillError> {
-        let mut found = None;
-        let what = "an order sent after the fault to be accepted";
-        self.fleet.wait_for(what, Duration::from_secs(60), |_| {
-            found = load.recovered();
-            Ok(found.is_some())
-        })?;
-        Ok(found.unwrap_or_default())
-    }
-
-    /// Judges everything and closes the report.
-    ///
-    /// # Errors
-    /// When validators do not catch up or a log cannot be opened.
-    pub fn close(self) -> Result<DrillReport, DrillError> {
-        self.close_and(|_, _| Ok(()))
-    }
-
-    /// Like [`Scene::close`], with one more check on the logs of the validators, which have stopped
-    /// by then.
-    ///
-    /// # Errors
-    /// When validators do not catch up or a log cannot be opened.
-    pub fn close_and(
-        mut self,
-        check: impl FnOnce(&Fleet, &mut DrillReport) -> Result<(), FleetError>,
-    ) -> Result<DrillReport, DrillError> {
-        let count = |count: usize| count as f64;
+    /// Counts what came of all commands.
+    pub fn count_commands(&mut self) {
         let of = |test: fn(&Record) -> bool| self.records.iter().filter(|one| test(one)).count();
-        let (acknowledged, accepted) = (of(Record::acknowledged), of(Record::accepted));
-        let sent = of(|record| record.fate != super::load::Fate::Unsent);
-        let unknown = of(|record| record.unknowns > 0);
         let open = of(|record| record.fate == super::load::Fate::Unknown);
-        let figures = &mut self.report.figures;
-        figures.insert("commands_sent".into(), count(sent));
-        figures.insert("commands_acknowledged".into(), count(acknowledged));
-        figures.insert("commands_accepted".into(), count(accepted));
-        figures.insert("commands_once_unknown".into(), count(unknown));
-        figures.insert("commands_still_unknown".into(), count(open));
+        let counts = [
+            ("commands_sent", of(|one| one.fate != super::load::Fate::Unsent)),
+            ("commands_acknowledged", of(Record::acknowledged)),
+            ("commands_accepted", of(Record::accepted)),
+            ("commands_once_unknown", of(|record| record.unknowns > 0)),
+            ("commands_still_unknown", open),
+        ];
+        let accepted = of(Record::accepted);
+        for (name, count) in counts {
+            self.report.figures.insert(name.to_owned(), count as f64);
+        }
         if open > 0 {
             let what = format!("{open} commands had no answer long after the faults had ended");
             self.report.finding(what);
@@ -183,11 +168,16 @@ impl Scene {
         if accepted == 0 {
             self.report.finding("no order was accepted at all");
         }
-        judge(&mut self.fleet, &self.records, &mut self.report)?;
-        check(&self.fleet, &mut self.report)?;
-        self.report.passed = self.report.findings.is_empty();
-        Ok(self.report)
     }
+}
+
+/// The validators whose engines will drift.
+fn drifting(plan: &Plan) -> Vec<usize> {
+    let named = plan.faults.iter().filter_map(|planned| match &planned.what {
+        Fault::Drift(who) => Some(who.named(&plan.topology)),
+        _ => None,
+    });
+    named.flatten().collect()
 }
 
 /// Starts a venue and waits until it lists options; returns them with their values.

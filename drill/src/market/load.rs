@@ -38,6 +38,8 @@ pub struct LoadSettings {
     pub cancel_share: f64,
     /// Share of single commands that are marketable and immediate-or-cancel.
     pub taker_share: f64,
+    /// The nonce before the first one of every account.
+    pub nonce_before: u64,
 }
 
 impl Default for LoadSettings {
@@ -51,6 +53,7 @@ impl Default for LoadSettings {
             levels_per_quote: 100,
             cancel_share: 0.45,
             taker_share: 0.10,
+            nonce_before: 0,
         }
     }
 }
@@ -82,11 +85,12 @@ impl LoadPlan {
         let participant = |n: u32| {
             let account = AccountId::new(settings.first_account.get() + n);
             Participant::development(settings.seed, account, settings.chain)
+                .after(settings.nonce_before)
         };
         let trader = |n: u32| Trader {
             participant: participant(n),
             open: VecDeque::new(),
-            last_client_id: 0,
+            last_client_id: settings.nonce_before,
         };
         let quoters = settings.traders..settings.traders + settings.quoters;
         Self {

@@ -36,6 +36,13 @@ impl Participant {
         Self::new(account, dice.key(), chain)
     }
 
+    /// The same participant with its next nonce behind this one.
+    #[must_use]
+    pub const fn after(mut self, nonce: u64) -> Self {
+        self.last_nonce = nonce;
+        self
+    }
+
     /// Moves the nonces past everything an earlier process can have used: it starts at block time
     /// in microseconds, and no process signs a million commands a second.
     pub fn resume(&mut self, now: TimeMs) {

@@ -1,6 +1,7 @@
 //! Validators on a simulated network.
 
 use std::future::Future;
+use std::io;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -10,7 +11,10 @@ use commonware_cryptography::bls12381::primitives::sharing::Mode;
 use commonware_cryptography::bls12381::primitives::variant::MinSig;
 use commonware_cryptography::ed25519::{PrivateKey, PublicKey as PeerKey};
 use commonware_p2p::simulated::{Config, Link, Network, Oracle};
-use commonware_runtime::{Clock as _, Handle, Runner as _, Supervisor as _, deterministic};
+use commonware_runtime::{
+    Blob as _, Clock as _, Handle, ReadOptions, Runner as _, Storage as _, Supervisor as _,
+    WriteOptions, deterministic,
+};
 use commonware_utils::ordered::Set;
 use commonware_utils::{N3f1, NZUsize, Probability};
 use lifeboat_engine::Command;
@@ -25,7 +29,7 @@ use crate::handle::NodeHandle;
 use crate::machine::Blueprint;
 use crate::node::{NodeSetup, Tuning, start};
 use crate::outcome::{Answer, Waiter};
-use crate::shared::{Stop, millis};
+use crate::shared::{Stop, VenueClock, millis};
 
 /// How messages travel between two nodes.
 #[derive(Clone, Copy, Debug, PartialEq)]
@@ -69,6 +73,7 @@ struct Member {
     files: Memory,
     incarnation: u64,
     storage: u64,
+    tuning: Tuning,
     running: Option<(NodeHandle, Handle<Stop>)>,
     last: Option<NodeHandle>,
 }
@@ -77,7 +82,6 @@ struct Member {
 pub struct Cluster {
     context: deterministic::Context,
     oracle: Oracle<PeerKey, deterministic::Context>,
-    tuning: Tuning,
     members: Vec<Member>,
 }
 
@@ -133,6 +137,7 @@ impl Cluster {
             files: Memory::default(),
             incarnation: 0,
             storage: 0,
+            tuning: config.tuning,
             running: None,
             last: None,
         });
@@ -140,7 +145,6 @@ impl Cluster {
             members: members.collect(),
             context,
             oracle,
-            tuning: config.tuning,
         };
         cluster.link_all(config.link).await;
         for index in 0..cluster.len() {
@@ -192,7 +196,7 @@ impl Cluster {
             blueprint: member.blueprint.clone(),
             identity: member.identity.clone(),
             files: Arc::new(member.files.clone()),
-            tuning: self.tuning,
+            tuning: member.tuning,
             epochs: Epochs::default(),
             prefix: format!("n{index}s{}-", member.storage),
         };
@@ -230,6 +234,35 @@ impl Cluster {
     /// A node's network key.
     pub fn peer(&self, index: usize) -> &PeerKey {
         &self.members[index].identity.peer
+    }
+
+    /// From its next start on, a node's block time follows another clock.
+    pub fn set_clock(&mut self, index: usize, clock: VenueClock) {
+        self.members[index].tuning.pacing.clock = clock;
+    }
+
+    /// Damages the last blob of a stopped node's partition: `change` gets its bytes.
+    ///
+    /// # Errors
+    /// When there is nothing to damage.
+    pub async fn damage(
+        &mut self,
+        index: usize,
+        partition: &str,
+        change: impl FnOnce(&mut Vec<u8>),
+    ) -> io::Result<()> {
+        let partition = format!("n{index}s{}-{partition}", self.members[index].storage);
+        let failed = |error: commonware_runtime::Error| io::Error::other(error.to_string());
+        let mut names = self.context.scan(&partition).await.map_err(failed)?;
+        names.sort();
+        let name = names.pop().ok_or(io::ErrorKind::NotFound)?;
+        let (blob, len) = self.context.open(&partition, &name).await.map_err(failed)?;
+        let bytes = blob.read_at(0, len as usize, ReadOptions::default()).await.map_err(failed)?;
+        let mut bytes = bytes.coalesce().as_ref().to_vec();
+        change(&mut bytes);
+        blob.resize(bytes.len() as u64).await.map_err(failed)?;
+        blob.write_at(0, bytes, WriteOptions::default()).await.map_err(failed)?;
+        blob.sync().await.map_err(failed)
     }
 
     /// A node's files.

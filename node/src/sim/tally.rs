@@ -3,7 +3,7 @@
 //! **Owns** just enough state to show that every command was executed once and in the same order
 //! everywhere: a running digest and the set of commands seen.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeSet, HashSet};
 use std::io;
 
 use borsh::{BorshDeserialize, BorshSerialize};
@@ -14,6 +14,7 @@ use lifeboat_engine::{Advanced, Block, CheckedCommand, Command, Event, Reject, a
 
 use crate::block::keccak256;
 use crate::machine::{Blueprint, Machine};
+use crate::sabotage::{self, Mutant};
 
 /// The counting state machine.
 #[derive(Clone, Debug, PartialEq, Eq, BorshSerialize, BorshDeserialize)]
@@ -33,6 +34,17 @@ impl Tally {
     /// How many commands it executed.
     pub fn executed(&self) -> usize {
         self.seen.len()
+    }
+
+    /// What a programmer gets who iterates over a hash map: another order in every process.
+    fn mix_in_any_order(&mut self, block: &Block) {
+        let key = |checked: &CheckedCommand| {
+            keccak256(&[&borsh::to_vec(checked.command()).unwrap_or_default()])
+        };
+        let keys: HashSet<Digest> = block.commands.iter().map(key).collect();
+        for key in keys {
+            self.root = keccak256(&[&self.root.0, &key.0]);
+        }
     }
 
     fn apply_one(
@@ -77,6 +89,9 @@ impl Machine for Tally {
         }
         self.events += events.len() as u64;
         self.root = keccak256(&[&self.root.0, &block.height.get().to_be_bytes()]);
+        if sabotage::is(Mutant::UnorderedMap) {
+            self.mix_in_any_order(block);
+        }
         if Some(block.height) == self.skew_at {
             self.root = keccak256(&[&self.root.0]);
         }

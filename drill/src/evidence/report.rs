@@ -5,68 +5,31 @@ use std::fmt;
 use std::path::PathBuf;
 use std::time::Duration;
 
+use lifeboat_node::block::ENGINE_VERSION;
 use serde::Serialize;
 
-/// The drills that run on real processes.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Drill {
-    /// 01: the leader is killed at full load.
-    LeaderKilled,
-    /// 04: a leader that was stopped for a while, and one that was killed, come back.
-    OldLeaderReturns,
-    /// 24: a maker with 400 quotes loses its validator and its connection.
-    MakerDrops,
-    /// Every validator is killed at once and started again.
-    AllFour,
-    /// A validator loses its data folder.
-    Wiped,
-    /// Two of four are stopped: nothing is acknowledged until they are back.
-    TwoOfFour,
-    /// 05: every validator loses its data folder; the venue is rebuilt from what was published.
-    EveryDiskLost,
+use super::timeline::Timeline;
+use crate::plan::{Bounds, Executor, Plan};
+
+/// What was drilled.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+pub struct Versions {
+    /// Of Lifeboat.
+    pub lifeboat: &'static str,
+    /// Of the rules that blocks are executed by.
+    pub engine: u32,
+    /// keccak256 of the program; empty in a simulation.
+    #[serde(skip_serializing_if = "String::is_empty")]
+    pub binary: String,
 }
 
-impl Drill {
-    /// Every drill.
-    pub const ALL: [Self; 7] = [
-        Self::LeaderKilled,
-        Self::OldLeaderReturns,
-        Self::EveryDiskLost,
-        Self::MakerDrops,
-        Self::AllFour,
-        Self::Wiped,
-        Self::TwoOfFour,
-    ];
-
-    /// The name on the command line.
-    pub const fn name(self) -> &'static str {
-        match self {
-            Self::LeaderKilled => "01",
-            Self::OldLeaderReturns => "04",
-            Self::MakerDrops => "24",
-            Self::AllFour => "all-four",
-            Self::Wiped => "wiped",
-            Self::TwoOfFour => "two-of-four",
-            Self::EveryDiskLost => "05",
+impl Default for Versions {
+    fn default() -> Self {
+        Self {
+            lifeboat: env!("CARGO_PKG_VERSION"),
+            engine: ENGINE_VERSION,
+            binary: String::new(),
         }
-    }
-
-    /// What happens in it.
-    pub const fn title(self) -> &'static str {
-        match self {
-            Self::LeaderKilled => "leader killed at full load",
-            Self::OldLeaderReturns => "old leader returns",
-            Self::MakerDrops => "maker with 400 quotes drops mid-failover",
-            Self::AllFour => "all validators killed at once and started again",
-            Self::Wiped => "a validator loses its data and catches up",
-            Self::TwoOfFour => "two of four validators stopped, then back",
-            Self::EveryDiskLost => "every disk lost, rebuilt from what was published",
-        }
-    }
-
-    /// The drill of that name.
-    pub fn named(name: &str) -> Option<Self> {
-        Self::ALL.into_iter().find(|drill| drill.name() == name)
     }
 }
 
@@ -116,14 +79,20 @@ pub struct RootAt {
 pub struct DrillReport {
     /// The drill's name.
     pub name: String,
+    /// What happens in it.
+    pub title: String,
+    /// Who carried it out.
+    pub executor: &'static str,
     /// The seed of the load and of the faults' moments.
     pub seed: u64,
     /// Whether everything held.
     pub passed: bool,
     /// Acknowledged commands that were not exactly once in every validator's log, over all runs.
     pub rpo_commands: u64,
-    /// Milliseconds from the fault to the next order that was submitted after it and accepted.
+    /// Milliseconds from each measured fault to the next order that was submitted after it and accepted.
     pub rto_ms: Figures,
+    /// What both may come to.
+    pub bounds: Bounds,
     /// The common root after each run.
     pub roots: Vec<RootAt>,
     /// How often each invariant was checked.
@@ -136,9 +105,49 @@ pub struct DrillReport {
     pub evidence: PathBuf,
     /// The command that does it again.
     pub reproduce: String,
+    /// What was drilled.
+    pub versions: Versions,
+    /// What happened by time; a file of its own in the evidence.
+    #[serde(skip)]
+    pub timeline: Timeline,
 }
 
 impl DrillReport {
+    /// The report of a plan that is about to be carried out.
+    pub fn of(plan: &Plan, executor: Executor, evidence: PathBuf, reproduce: String) -> Self {
+        Self {
+            name: plan.name.clone(),
+            title: plan.title.clone(),
+            executor: executor.name(),
+            seed: plan.seed,
+            bounds: plan.bounds,
+            evidence,
+            reproduce,
+            ..Self::default()
+        }
+    }
+
+    /// Holds what was measured and checked to what the plan demands, and passes the verdict.
+    pub fn conclude(&mut self, plan: &Plan) {
+        if self.rpo_commands > plan.bounds.rpo_commands {
+            let (lost, most) = (self.rpo_commands, plan.bounds.rpo_commands);
+            self.finding(format!("RPO: {lost} acknowledged commands lost, {most} may be"));
+        }
+        let most = plan.bounds.rto_ms;
+        let late = self.rto_ms.runs.iter().filter(|ms| **ms > most as f64);
+        let late: Vec<String> = late.map(|ms| format!("{ms:.0}")).collect();
+        if !late.is_empty() {
+            let late = late.join(", ");
+            self.finding(format!("RTO: {late} ms to the next accepted order, {most} ms may pass"));
+        }
+        for id in &plan.invariants {
+            if self.invariants.get(id).copied().unwrap_or_default() == 0 {
+                self.findings.push(format!("{id} was not checked"));
+            }
+        }
+        self.passed = self.findings.is_empty();
+    }
+
     /// Counts checks of an invariant.
     pub fn checked(&mut self, invariant: &str, times: u64) {
         *self.invariants.entry(invariant.to_owned()).or_default() += times;
@@ -153,13 +162,14 @@ impl DrillReport {
 impl fmt::Display for DrillReport {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let verdict = if self.passed { "passed" } else { "FAILED" };
-        let title = Drill::named(&self.name).map_or("", Drill::title);
         writeln!(
             f,
-            "drill {} ({title}), seed {}: {verdict}",
-            self.name, self.seed
+            "drill {} ({}), {}, seed {}: {verdict}",
+            self.name, self.title, self.executor, self.seed
         )?;
-        writeln!(f, "  acknowledged commands lost: {}", self.rpo_commands)?;
+        let (lost, bounds) = (self.rpo_commands, self.bounds);
+        let may = bounds.rpo_commands;
+        writeln!(f, "  acknowledged commands lost: {lost} (at most {may})")?;
         if !self.rto_ms.runs.is_empty() {
             let Figures {
                 runs,
@@ -169,7 +179,9 @@ impl fmt::Display for DrillReport {
             let count = runs.len();
             writeln!(
                 f,
-                "  next order accepted after: median {median:.0} ms, worst {worst:.0} ms of {count}"
+                "  next order accepted after: median {median:.0} ms, worst {worst:.0} ms of {count} (at \
+                 most {} ms)",
+                bounds.rto_ms
             )?;
         }
         for (name, value) in &self.figures {
@@ -212,10 +224,21 @@ mod tests {
     }
 
     #[test]
-    fn every_drill_is_found_by_its_name() {
-        for drill in Drill::ALL {
-            assert_eq!(Drill::named(drill.name()), Some(drill));
-        }
-        assert_eq!(Drill::named("99"), None);
+    fn what_is_late_lost_or_unchecked_fails() {
+        let mut plan = crate::plan::calm();
+        plan.bounds.rto_ms = 100;
+        let judged = |change: fn(&mut DrillReport)| {
+            let mut report = DrillReport::default();
+            report.rto_ms = Figures::new(vec![99.0]);
+            plan.invariants.iter().for_each(|id| report.checked(id, 1));
+            change(&mut report);
+            report.conclude(&plan);
+            report
+        };
+        assert!(judged(|_| {}).passed);
+        assert!(!judged(|report| report.rpo_commands = 1).passed);
+        assert!(!judged(|report| report.rto_ms = Figures::new(vec![101.0])).passed);
+        assert!(!judged(|report| report.invariants.clear()).passed);
+        assert!(!judged(|report| report.finding("something")).passed);
     }
 }
