@@ -35,7 +35,9 @@ pub fn drill(arguments: &DrillArguments) -> Result<()> {
             evidence: folder,
             runs: arguments.runs,
         };
-        live::execute(&plan, &settings, again(&plan, arguments), &mut |text| say.line(text))?
+        live::execute(&plan, &settings, again(&plan, arguments), &mut |text| {
+            say.line(text)
+        })?
     };
     say.line(report.to_string());
     say.object(&report);
@@ -49,7 +51,11 @@ pub fn drill(arguments: &DrillArguments) -> Result<()> {
 fn list(say: Say) -> Result<()> {
     for (_, text) in LIBRARY {
         let plan = Plan::parse("the library", text)?;
-        let simulated = if plan.is_for(Executor::Simulated) { "live, simulated" } else { "live" };
+        let simulated = if plan.is_for(Executor::Simulated) {
+            "live, simulated"
+        } else {
+            "live"
+        };
         say.line(format!("{:<12} {:<52} {simulated}", plan.name, plan.title));
     }
     Ok(())
@@ -105,7 +111,10 @@ fn sweep(arguments: &DrillArguments, say: Say) -> Result<()> {
         bail!(why);
     }
     let plan_of = |seed| match &base {
-        Some(plan) => Plan { seed, ..plan.clone() },
+        Some(plan) => Plan {
+            seed,
+            ..plan.clone()
+        },
         None => plan::random(seed),
     };
     let (first, seeds) = (arguments.seed.unwrap_or(0), arguments.seeds.unwrap_or(1));
@@ -113,7 +122,10 @@ fn sweep(arguments: &DrillArguments, say: Say) -> Result<()> {
     let found = sim::sweep(first, seeds, plan_of, |seed, run| {
         let done = seed - first + 1;
         if !run.report.passed {
-            say.line(format!("seed {seed} FAILED: {}", run.report.findings.join("; ")));
+            say.line(format!(
+                "seed {seed} FAILED: {}",
+                run.report.findings.join("; ")
+            ));
         }
         if done.is_multiple_of(SAY_EVERY) {
             let spent = began.elapsed().as_secs();

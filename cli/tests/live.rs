@@ -44,7 +44,10 @@ fn carry_out(plan: &Plan, runs: u32) -> DrillReport {
     assert_eq!(report.rto_ms.runs.len(), measured * runs as usize);
     for file in ["plan.toml", "report.json", "timeline.jsonl", "report.html"] {
         let path: PathBuf = evidence.path().join(file);
-        assert!(path.metadata().expect("it was written").len() > 100, "{file}");
+        assert!(
+            path.metadata().expect("it was written").len() > 100,
+            "{file}"
+        );
     }
     report
 }
@@ -53,7 +56,13 @@ fn carry_out(plan: &Plan, runs: u32) -> DrillReport {
 fn drill_01_a_killed_leader_takes_nothing_acknowledged_with_it() {
     let report = carry_out(&plan("01"), 2);
     assert!(report.figures["commands_acknowledged"] >= 600.0);
-    assert!(report.timeline.moments.iter().any(|moment| moment.what == "kill"));
+    assert!(
+        report
+            .timeline
+            .moments
+            .iter()
+            .any(|moment| moment.what == "kill")
+    );
 }
 
 #[test]
@@ -78,7 +87,13 @@ fn drill_07_a_poisoned_order_is_set_aside_and_the_ladder_leads_back() {
             runs: 1,
         };
         let refused = execute(&plan, &settings, String::new(), &mut |_| {});
-        assert!(matches!(refused, Err(DrillError::Feature { feature: "poison", .. })));
+        assert!(matches!(
+            refused,
+            Err(DrillError::Feature {
+                feature: "poison",
+                ..
+            })
+        ));
         return;
     }
     let report = carry_out(&plan, 1);
@@ -98,9 +113,18 @@ fn a_plan_that_is_none_is_refused_with_its_line() {
     let file = folder.path().join("mine.toml");
     let text = plan("01").to_toml().replace("at_ms", "when_ms");
     std::fs::write(&file, text).expect("a file");
-    let output = Command::new(support::binary()).arg("drill").arg(&file).output();
+    let output = Command::new(support::binary())
+        .arg("drill")
+        .arg(&file)
+        .output();
     let output = output.expect("the program starts");
     let said = String::from_utf8_lossy(&output.stderr);
-    assert!(!output.status.success() && said.contains("unknown field `when_ms`"), "{said}");
-    assert!(said.contains("mine.toml") && said.contains("line"), "{said}");
+    assert!(
+        !output.status.success() && said.contains("unknown field `when_ms`"),
+        "{said}"
+    );
+    assert!(
+        said.contains("mine.toml") && said.contains("line"),
+        "{said}"
+    );
 }

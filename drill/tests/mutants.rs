@@ -20,15 +20,23 @@ fn every_mutant_is_caught() {
     if !SABOTAGE {
         select(Some(Mutant::UnorderedMap));
         let report = simulate(&random(0)).report;
-        assert!(report.passed, "without the feature no mutant can be chosen: {:?}", report.findings);
+        assert!(
+            report.passed,
+            "without the feature no mutant can be chosen: {:?}",
+            report.findings
+        );
         return;
     }
     for mutant in Mutant::ALL {
         select(Some(mutant));
         let caught = caught();
         select(None);
-        let (seed, findings) = caught.unwrap_or_else(|| panic!("{mutant:?} survived {SEEDS} seeds"));
+        let (seed, findings) =
+            caught.unwrap_or_else(|| panic!("{mutant:?} survived {SEEDS} seeds"));
         println!("{mutant:?}: seed {seed}: {}", findings[0]);
-        assert!(simulate(&random(seed)).report.passed, "seed {seed} fails without the mutant too");
+        assert!(
+            simulate(&random(seed)).report.passed,
+            "seed {seed} fails without the mutant too"
+        );
     }
 }

@@ -15,9 +15,16 @@ fn seeds() {
     let found = sweep(first, seeds, random, |seed, run| {
         let report = &run.report;
         let plan = random(seed).to_toml();
-        assert!(report.passed, "seed {seed} broke: {:#?}\n{plan}", report.findings);
+        assert!(
+            report.passed,
+            "seed {seed} broke: {:#?}\n{plan}",
+            report.findings
+        );
         let acknowledged = report.figures["commands_acknowledged"];
-        assert!(report.invariants["I2"] > 0 && acknowledged > 0.0, "{report:?}");
+        assert!(
+            report.invariants["I2"] > 0 && acknowledged > 0.0,
+            "{report:?}"
+        );
     });
     assert_eq!(found.seeds, seeds);
 }
@@ -39,7 +46,10 @@ fn a_run_that_cannot_settle_is_found() {
     let report = simulate(&plan).report;
     assert!(!report.passed);
     let findings = &report.findings;
-    assert!(findings.iter().all(|one| one.starts_with("liveness")), "{findings:?}");
+    assert!(
+        findings.iter().all(|one| one.starts_with("liveness")),
+        "{findings:?}"
+    );
 }
 
 /// A drill of the library, simulated with the real engine.

@@ -178,7 +178,11 @@ impl NodeConfig {
             identity,
             secrets,
             committee,
-            venue: Arc::new(if drift_is_asked() { venue.drifting() } else { venue }),
+            venue: Arc::new(if drift_is_asked() {
+                venue.drifting()
+            } else {
+                venue
+            }),
             ingress: node.ingress,
             threads: node.threads,
             epochs,

@@ -62,7 +62,9 @@ pub fn engine_version() -> u32 {
         static VERSION: std::sync::OnceLock<u32> = std::sync::OnceLock::new();
         *VERSION.get_or_init(|| {
             let other = std::env::var(VERSION_VARIABLE).ok();
-            other.and_then(|text| text.parse().ok()).unwrap_or(ENGINE_VERSION)
+            other
+                .and_then(|text| text.parse().ok())
+                .unwrap_or(ENGINE_VERSION)
         })
     }
     #[cfg(not(feature = "sabotage"))]
@@ -100,7 +102,10 @@ impl Drift {
             },
             Command::Validator(_) => false,
         };
-        let place = block.commands.iter().position(|checked| marked(checked.command()))?;
+        let place = block
+            .commands
+            .iter()
+            .position(|checked| marked(checked.command()))?;
         let first = self.armed.swap(false, Ordering::SeqCst);
         first.then_some(place as u32)
     }

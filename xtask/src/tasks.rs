@@ -148,16 +148,22 @@ pub fn vectors() -> Result<()> {
     must(Command::new("git").args(["status", "--short", "vectors"]))
 }
 
-/// Simulates many seeds; the seed of a failure is printed by the test.
+/// Simulates random faults for many seeds; the smallest plan of each that fails is written down.
 pub fn sweep(rest: &[String]) -> Result<()> {
     let seeds = rest.first().map_or(SWEEP_SEEDS, String::as_str);
     let first = rest.get(1).map_or("0", String::as_str);
-    let run = &["--test", "sim", "--", "--exact", "seeds"];
-    must(
-        tested(&["test"], run)
-            .env("LIFEBOAT_SIM_SEEDS", seeds)
-            .env("LIFEBOAT_SIM_FIRST", first),
-    )
+    must(&mut tested(&["build"], &["--bins"]))?;
+    let mut drill = Command::new(target().join(PROFILE).join("lifeboat"));
+    drill.args([
+        "drill",
+        "--simulated",
+        "--random",
+        "--seeds",
+        seeds,
+        "--seed",
+        first,
+    ]);
+    must(&mut drill)
 }
 
 /// Runs every fuzz target for a while.

@@ -41,7 +41,11 @@ pub fn escape(text: &str) -> String {
 /// The page of a drill.
 pub fn page(plan: &Plan, report: &DrillReport) -> String {
     let title = format!("Drill {}: {}", report.name, report.title);
-    let (class, verdict) = if report.passed { ("good", "passed") } else { ("bad", "failed") };
+    let (class, verdict) = if report.passed {
+        ("good", "passed")
+    } else {
+        ("bad", "failed")
+    };
     let mut out = format!(
         "<!doctype html>\n<html lang=\"en\"><head><meta charset=\"utf-8\">\
          <meta name=\"viewport\" content=\"width=device-width\"><title>{title}</title>\
@@ -86,14 +90,30 @@ fn measured(out: &mut String, report: &DrillReport) {
         format!("<span class=\"{class}\">{value}</span>")
     };
     let bounds = report.bounds;
-    let lost = judged(report.rpo_commands.to_string(), report.rpo_commands <= bounds.rpo_commands);
+    let lost = judged(
+        report.rpo_commands.to_string(),
+        report.rpo_commands <= bounds.rpo_commands,
+    );
     let most = bounds.rpo_commands.to_string();
-    row(out, &["RPO: acknowledged commands lost".to_owned(), lost, most]);
-    let Figures { runs, median, worst } = &report.rto_ms;
-    let said = format!("worst {worst:.0} ms, median {median:.0} ms of {}", runs.len());
+    row(
+        out,
+        &["RPO: acknowledged commands lost".to_owned(), lost, most],
+    );
+    let Figures {
+        runs,
+        median,
+        worst,
+    } = &report.rto_ms;
+    let said = format!(
+        "worst {worst:.0} ms, median {median:.0} ms of {}",
+        runs.len()
+    );
     let said = judged(said, *worst <= bounds.rto_ms as f64 && !runs.is_empty());
     let most = format!("{} ms", bounds.rto_ms);
-    row(out, &["RTO: to the next accepted order".to_owned(), said, most]);
+    row(
+        out,
+        &["RTO: to the next accepted order".to_owned(), said, most],
+    );
     let figures = report.figures.iter();
     for (name, value) in figures {
         let most = match name.as_str() {
@@ -102,15 +122,27 @@ fn measured(out: &mut String, report: &DrillReport) {
             _ => None,
         };
         let most = most.map_or(String::new(), |ms| format!("{ms} ms"));
-        row(out, &[escape(&name.replace('_', " ")), format!("{value:.0}"), most]);
+        row(
+            out,
+            &[escape(&name.replace('_', " ")), format!("{value:.0}"), most],
+        );
     }
     out.push_str("</table>\n");
 }
 
 fn plots(out: &mut String, report: &DrillReport) {
-    let runs = report.timeline.samples.iter().map(|sample| sample.run).max();
+    let runs = report
+        .timeline
+        .samples
+        .iter()
+        .map(|sample| sample.run)
+        .max();
     for run in 1..=runs.unwrap_or(0) {
-        let _ = writeln!(out, "<h2>Run {run}</h2>\n<div class=\"wide\">{}</div>", plot(report, run));
+        let _ = writeln!(
+            out,
+            "<h2>Run {run}</h2>\n<div class=\"wide\">{}</div>",
+            plot(report, run)
+        );
     }
 }
 
@@ -137,10 +169,15 @@ fn story(out: &mut String, report: &DrillReport) {
 }
 
 fn rest(out: &mut String, plan: &Plan, report: &DrillReport) {
-    out.push_str("<h2>Roots</h2>\n<table><tr><th>block</th><th>root</th><th>validators</th></tr>\n");
+    out.push_str(
+        "<h2>Roots</h2>\n<table><tr><th>block</th><th>root</th><th>validators</th></tr>\n",
+    );
     for root in &report.roots {
         let digest = format!("<code>{}</code>", escape(&root.root));
-        row(out, &[root.height.to_string(), digest, root.validators.to_string()]);
+        row(
+            out,
+            &[root.height.to_string(), digest, root.validators.to_string()],
+        );
     }
     let versions = &report.versions;
     let _ = write!(
@@ -173,9 +210,21 @@ mod tests {
         report.bounds.rto_ms = 2_000;
         report.checked("I3", 41);
         report.finding("something \"broke\"");
-        let sample = |at_ms| Sample { run: 1, at_ms, sent: 5, acknowledged: 4, p50_ms: 20.0, p99_ms: 90.0 };
+        let sample = |at_ms| Sample {
+            run: 1,
+            at_ms,
+            sent: 5,
+            acknowledged: 4,
+            p50_ms: 20.0,
+            p99_ms: 90.0,
+        };
         report.timeline.samples = (0..30).map(|at| sample(at * 100)).collect();
-        report.timeline.bands = vec![Band { run: 1, from_ms: 0.0, to_ms: 3_000.0, mode: "OPEN".into() }];
+        report.timeline.bands = vec![Band {
+            run: 1,
+            from_ms: 0.0,
+            to_ms: 3_000.0,
+            mode: "OPEN".into(),
+        }];
         report.timeline.moments = vec![Moment {
             run: 1,
             at_ms: 1_000.0,
@@ -185,9 +234,19 @@ mod tests {
             note: String::new(),
         }];
         let page = page(&plan, &report);
-        for part in ["&lt;leader&gt; &amp; all", "123 ms", "2000 ms", "I3", "41", "kill", "OPEN",
-            "something &quot;broke&quot;", "lifeboat drill x", "<svg", "</html>"]
-        {
+        for part in [
+            "&lt;leader&gt; &amp; all",
+            "123 ms",
+            "2000 ms",
+            "I3",
+            "41",
+            "kill",
+            "OPEN",
+            "something &quot;broke&quot;",
+            "lifeboat drill x",
+            "<svg",
+            "</html>",
+        ] {
             assert!(page.contains(part), "{part}");
         }
         for outside in ["http", "<script", "src=", "@import", "<leader>"] {

@@ -35,11 +35,19 @@ impl Scale {
 
 /// The picture of a run.
 pub fn plot(report: &DrillReport, run: u32) -> String {
-    let samples = report.timeline.samples.iter().filter(|sample| sample.run == run);
+    let samples = report
+        .timeline
+        .samples
+        .iter()
+        .filter(|sample| sample.run == run);
     let mut samples: Vec<&Sample> = samples.collect();
-    let busy = samples.iter().rposition(|one| one.acknowledged > 0 || one.sent > 0);
+    let busy = samples
+        .iter()
+        .rposition(|one| one.acknowledged > 0 || one.sent > 0);
     samples.truncate(busy.map_or(0, |last| last + 1));
-    let end = samples.last().map_or(1_000, |sample| sample.at_ms + SAMPLE_MS);
+    let end = samples
+        .last()
+        .map_or(1_000, |sample| sample.at_ms + SAMPLE_MS);
     let scale = Scale { ms: end as f64 };
     let mut out = format!(
         "<svg viewBox=\"0 0 {WIDTH} {HEIGHT}\" role=\"img\" aria-label=\"throughput, latency, faults and \
@@ -56,7 +64,10 @@ pub fn plot(report: &DrillReport, run: u32) -> String {
 
 fn text(out: &mut String, x: f64, y: f64, anchor: &str, what: &str) {
     let what = escape(what);
-    let _ = write!(out, "<text x=\"{x:.1}\" y=\"{y:.1}\" text-anchor=\"{anchor}\">{what}</text>");
+    let _ = write!(
+        out,
+        "<text x=\"{x:.1}\" y=\"{y:.1}\" text-anchor=\"{anchor}\">{what}</text>"
+    );
 }
 
 fn line(out: &mut String, from: (f64, f64), to: (f64, f64), color: &str, more: &str) {
@@ -71,7 +82,11 @@ fn bands(out: &mut String, report: &DrillReport, run: u32, scale: &Scale) {
     text(out, LEFT - 6.0, BAND_TOP + 11.0, "end", "mode");
     for band in report.timeline.bands.iter().filter(|band| band.run == run) {
         let (from, to) = (scale.x(band.from_ms), scale.x(band.to_ms));
-        let color = if band.mode == "OPEN" { "soft" } else { "closed" };
+        let color = if band.mode == "OPEN" {
+            "soft"
+        } else {
+            "closed"
+        };
         let _ = write!(
             out,
             "<rect x=\"{from:.1}\" y=\"{BAND_TOP}\" width=\"{:.1}\" height=\"15\" fill=\"var(--{color})\">\
@@ -89,29 +104,51 @@ fn bands(out: &mut String, report: &DrillReport, run: u32, scale: &Scale) {
 fn round_up(value: f64) -> f64 {
     let decade = 10f64.powf(value.max(1.0).log10().floor());
     let steps = [1.0, 2.0, 5.0, 10.0];
-    let fits = steps.iter().map(|step| step * decade).find(|at| *at >= value);
+    let fits = steps
+        .iter()
+        .map(|step| step * decade)
+        .find(|at| *at >= value);
     fits.unwrap_or(10.0 * decade)
 }
 
 fn load(out: &mut String, samples: &[&Sample], scale: &Scale) {
     let rate = |count: u32| f64::from(count) * 1e3 / SAMPLE_MS as f64;
-    let highest = samples.iter().map(|one| rate(one.acknowledged.max(one.sent)));
+    let highest = samples
+        .iter()
+        .map(|one| rate(one.acknowledged.max(one.sent)));
     let top = round_up(highest.fold(1.0, f64::max));
     let y = |rate: f64| LOAD_TOP + LOAD_HEIGHT * (1.0 - rate / top);
-    text(out, LEFT, LOAD_TOP - 8.0, "start", "commands a second: acknowledged, and sent (line)");
+    text(
+        out,
+        LEFT,
+        LOAD_TOP - 8.0,
+        "start",
+        "commands a second: acknowledged, and sent (line)",
+    );
     for part in [0.0, 0.5, 1.0] {
         let at = y(top * part);
         line(out, (LEFT, at), (WIDTH - RIGHT, at), "line", "");
-        text(out, LEFT - 6.0, at + 4.0, "end", &format!("{:.0}", top * part));
+        text(
+            out,
+            LEFT - 6.0,
+            at + 4.0,
+            "end",
+            &format!("{:.0}", top * part),
+        );
     }
     let (mut sent, mut area) = (String::new(), format!("{LEFT:.1},{:.1} ", y(0.0)));
     for sample in samples {
-        let (from, to) = (scale.x(sample.at_ms as f64), scale.x((sample.at_ms + SAMPLE_MS) as f64));
+        let (from, to) = (
+            scale.x(sample.at_ms as f64),
+            scale.x((sample.at_ms + SAMPLE_MS) as f64),
+        );
         let at = y(rate(sample.acknowledged));
         let _ = write!(area, "{from:.1},{at:.1} {to:.1},{at:.1} ");
         let _ = write!(sent, "{from:.1},{:.1} ", y(rate(sample.sent)));
     }
-    let end = samples.last().map_or(LEFT, |one| scale.x((one.at_ms + SAMPLE_MS) as f64));
+    let end = samples
+        .last()
+        .map_or(LEFT, |one| scale.x((one.at_ms + SAMPLE_MS) as f64));
     let _ = write!(
         out,
         "<polygon points=\"{area}{end:.1},{:.1}\" fill=\"var(--load)\" opacity=\".55\"/>\
@@ -122,7 +159,8 @@ fn load(out: &mut String, samples: &[&Sample], scale: &Scale) {
 
 fn latency(out: &mut String, samples: &[&Sample], scale: &Scale) {
     let y = |ms: f64| LATENCY_TOP + LATENCY_HEIGHT * (1.0 - ms.max(1.0).log10() / DECADES);
-    let what = "milliseconds from due to acknowledged, by when that was: median (line), 99th (points)";
+    let what =
+        "milliseconds from due to acknowledged, by when that was: median (line), 99th (points)";
     text(out, LEFT, LATENCY_TOP - 8.0, "start", what);
     for decade in 0..=DECADES as i32 {
         let ms = 10f64.powi(decade);
@@ -140,14 +178,23 @@ fn latency(out: &mut String, samples: &[&Sample], scale: &Scale) {
             y(sample.p99_ms)
         );
     }
-    let _ = write!(out, "<polyline points=\"{median}\" fill=\"none\" stroke=\"var(--late)\"/>");
+    let _ = write!(
+        out,
+        "<polyline points=\"{median}\" fill=\"none\" stroke=\"var(--late)\"/>"
+    );
 }
 
 fn seconds(out: &mut String, scale: &Scale) {
     let step = round_up(scale.ms / 1e3 / 12.0);
     let mut at = 0.0;
     while at * 1e3 <= scale.ms {
-        text(out, scale.x(at * 1e3), BOTTOM + 16.0, "middle", &format!("{at:.0} s"));
+        text(
+            out,
+            scale.x(at * 1e3),
+            BOTTOM + 16.0,
+            "middle",
+            &format!("{at:.0} s"),
+        );
         at += step;
     }
 }
@@ -158,10 +205,20 @@ fn faults(out: &mut String, report: &DrillReport, run: u32, scale: &Scale) {
     for (place, moment) in faults.enumerate() {
         let x = scale.x(moment.at_ms);
         let row = 12.0 + (place % ROWS) as f64 * ROW_HEIGHT;
-        line(out, (x, row), (x, BOTTOM), "bad", "stroke-dasharray=\"3 3\"");
+        line(
+            out,
+            (x, row),
+            (x, BOTTOM),
+            "bad",
+            "stroke-dasharray=\"3 3\"",
+        );
         let who: Vec<String> = moment.who.iter().map(usize::to_string).collect();
         let label = format!("{} {}", moment.what, who.join(" "));
-        let (anchor, x) = if x > WIDTH * 0.85 { ("end", x - 3.0) } else { ("start", x + 3.0) };
+        let (anchor, x) = if x > WIDTH * 0.85 {
+            ("end", x - 3.0)
+        } else {
+            ("start", x + 3.0)
+        };
         text(out, x, row, anchor, label.trim());
     }
 }

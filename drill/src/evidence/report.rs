@@ -131,14 +131,18 @@ impl DrillReport {
     pub fn conclude(&mut self, plan: &Plan) {
         if self.rpo_commands > plan.bounds.rpo_commands {
             let (lost, most) = (self.rpo_commands, plan.bounds.rpo_commands);
-            self.finding(format!("RPO: {lost} acknowledged commands lost, {most} may be"));
+            self.finding(format!(
+                "RPO: {lost} acknowledged commands lost, {most} may be"
+            ));
         }
         let most = plan.bounds.rto_ms;
         let late = self.rto_ms.runs.iter().filter(|ms| **ms > most as f64);
         let late: Vec<String> = late.map(|ms| format!("{ms:.0}")).collect();
         if !late.is_empty() {
             let late = late.join(", ");
-            self.finding(format!("RTO: {late} ms to the next accepted order, {most} ms may pass"));
+            self.finding(format!(
+                "RTO: {late} ms to the next accepted order, {most} ms may pass"
+            ));
         }
         for id in &plan.invariants {
             if self.invariants.get(id).copied().unwrap_or_default() == 0 {

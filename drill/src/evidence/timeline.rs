@@ -112,7 +112,8 @@ impl Timeline {
 
     /// One JSON object a line: moments and modes by time, then the load.
     pub fn lines(&self) -> String {
-        let line = |kind: &str, value: &dyn erased::Json| format!("{{\"{kind}\":{}}}\n", value.json());
+        let line =
+            |kind: &str, value: &dyn erased::Json| format!("{{\"{kind}\":{}}}\n", value.json());
         let moments = self.moments.iter().map(|one| line("moment", one));
         let bands = self.bands.iter().map(|one| line("mode", one));
         let samples = self.samples.iter().map(|one| line("load", one));
@@ -148,16 +149,33 @@ mod tests {
             sent_ms: Some(due),
             acknowledged_ms: answered,
         };
-        let commands = [traced(0.0, Some(50.0)), traced(10.0, Some(250.0)), traced(20.0, None)];
+        let commands = [
+            traced(0.0, Some(50.0)),
+            traced(10.0, Some(250.0)),
+            traced(20.0, None),
+        ];
         timeline.trace(2, commands);
         let told: Vec<_> = timeline
             .samples
             .iter()
-            .map(|one| (one.run, one.at_ms, one.sent, one.acknowledged, one.p50_ms, one.p99_ms))
+            .map(|one| {
+                (
+                    one.run,
+                    one.at_ms,
+                    one.sent,
+                    one.acknowledged,
+                    one.p50_ms,
+                    one.p99_ms,
+                )
+            })
             .collect();
         assert_eq!(
             told,
-            [(2, 0, 3, 1, 50.0, 50.0), (2, 100, 0, 0, 0.0, 0.0), (2, 200, 0, 1, 240.0, 240.0)]
+            [
+                (2, 0, 3, 1, 50.0, 50.0),
+                (2, 100, 0, 0, 0.0, 0.0),
+                (2, 200, 0, 1, 240.0, 240.0)
+            ]
         );
         let lines = timeline.lines();
         assert_eq!(lines.lines().count(), 3);

@@ -58,7 +58,11 @@ fn newest(data: &Path, store: Store) -> io::Result<PathBuf> {
     }
     found.sort();
     found.pop().ok_or_else(|| {
-        let what = format!("{} holds nothing of {} to damage", folder.display(), store.name());
+        let what = format!(
+            "{} holds nothing of {} to damage",
+            folder.display(),
+            store.name()
+        );
         io::Error::new(io::ErrorKind::NotFound, what)
     })
 }

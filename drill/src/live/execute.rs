@@ -22,7 +22,7 @@ use crate::plan::{Executor, Fault, Plan, Planned, Situation};
 /// The load goes on for so long after the last fault.
 const AFTER: Duration = Duration::from_secs(1);
 /// Between two looks at all validators.
-const LOOK_EVERY: Duration = Duration::from_millis(40);
+const LOOK_EVERY: Duration = Duration::from_millis(50);
 /// An order that is not accepted for so long after the last fault never will be.
 const RECOVERY: Duration = Duration::from_secs(120);
 /// Commands are signed for so long past the plan's length.
@@ -42,6 +42,8 @@ pub struct Suspect {
     /// When it was found to be unfit; for those that were not wiped.
     pub found: Option<Duration>,
     since: Duration,
+    /// Whether it was seen to vote since.
+    voted: bool,
     over: bool,
 }
 
@@ -107,15 +109,17 @@ pub fn execute(
         }
     }
     scene.count_commands();
-    let may_judge = scene.report.findings.is_empty();
+    tell("judging what the validators wrote down");
     if let Err(error) = judge(&mut scene, &runs, maker.as_ref()) {
         scene.report.finding(error.to_string());
     }
-    tell(if may_judge { "judged" } else { "judged what could be" });
     scene.report.conclude(plan);
     let folder = scene.settings.evidence.clone();
     let written = evidence::write(&folder, plan, &scene.report);
-    written.map_err(|error| FleetError::Io { path: folder, error })?;
+    written.map_err(|error| FleetError::Io {
+        path: folder,
+        error,
+    })?;
     Ok(scene.report)
 }
 
@@ -180,7 +184,10 @@ fn one_run(
     let (length, rto, rebuilt) = (load.now(), run.rto.clone(), run.rebuilt);
     let (quiet, suspects) = (run.quiet.clone(), run.suspects.clone());
     let records = scene.end_load(load);
-    scene.report.timeline.trace(number, records.iter().map(traced));
+    scene
+        .report
+        .timeline
+        .trace(number, records.iter().map(traced));
     keep_records(scene, records, &quiet, rebuilt, &plan);
     scene.report.rto_ms = Figures::new([scene.report.rto_ms.runs.clone(), rto].concat());
     done.map(|()| Past {
@@ -224,7 +231,11 @@ impl Run<'_, '_> {
         let (load, ready) = (self.load, Duration::from_millis(plan.exit.ready_ms));
         while !self.look()? {
             if load.now() > last + ready {
-                return Err(self.scene.fleet.late("every validator to be ready", ready).into());
+                return Err(self
+                    .scene
+                    .fleet
+                    .late("every validator to be ready", ready)
+                    .into());
             }
             std::thread::sleep(LOOK_EVERY);
         }
@@ -333,7 +344,9 @@ impl Run<'_, '_> {
         match self.load.recovered() {
             Some(took) => {
                 let (number, took) = (self.number, millis(took));
-                (self.tell)(&format!("run {number}: next order accepted after {took:.0} ms"));
+                (self.tell)(&format!(
+                    "run {number}: next order accepted after {took:.0} ms"
+                ));
                 self.note("accepted", Vec::new(), false, format!("after {took:.0} ms"));
                 self.rto.push(took);
             }
@@ -357,9 +370,9 @@ impl Run<'_, '_> {
     /// Looks at every validator. True if all are ready.
     fn look(&mut self) -> Result<bool, DrillError> {
         let mut all_ready = true;
-        let highest = self.view();
-        for index in 0..self.scene.fleet.len() {
-            let status = self.scene.fleet.status(index);
+        let statuses = self.scene.fleet.statuses();
+        let highest = latest_view(&statuses);
+        for (index, status) in statuses.iter().enumerate() {
             all_ready &= status.as_ref().is_some_and(|status| status.ready);
             self.look_at(index, status.as_ref(), highest);
         }
@@ -369,7 +382,11 @@ impl Run<'_, '_> {
     fn look_at(&mut self, index: usize, status: Option<&Status>, highest: u64) {
         let now = self.load.now();
         let running = self.scene.fleet.is_running(index);
-        for suspect in self.suspects.iter_mut().filter(|one| one.who == index && !one.over) {
+        for suspect in self
+            .suspects
+            .iter_mut()
+            .filter(|one| one.who == index && !one.over)
+        {
             let votes = status.is_some_and(|status| status.voting);
             match (suspect.is_wiped, votes) {
                 (true, true) => suspect.over = true,
@@ -378,7 +395,9 @@ impl Run<'_, '_> {
                     suspect.until_view = suspect.until_view.max(view);
                 }
                 (false, _) => {
-                    let unfit = !running || status.is_some_and(|status| !status.voting);
+                    suspect.voted |= votes;
+                    let silenced = suspect.voted && status.is_some_and(|status| !status.voting);
+                    let unfit = !running || silenced;
                     if unfit && suspect.found.is_none() {
                         suspect.found = Some(now.saturating_sub(suspect.since));
                     }
@@ -405,9 +424,7 @@ impl Run<'_, '_> {
 
     /// The highest view that any validator knows to be final.
     pub fn view(&mut self) -> u64 {
-        let statuses = self.scene.fleet.statuses();
-        let views = statuses.iter().flatten();
-        views.map(|status| status.finalized_view).max().unwrap_or(0)
+        latest_view(&self.scene.fleet.statuses())
     }
 
     /// From now on `who` is watched for votes it may not cast.
@@ -420,6 +437,7 @@ impl Run<'_, '_> {
             is_wiped,
             found: None,
             since: self.load.now(),
+            voted: false,
             over: false,
         });
     }
@@ -442,6 +460,14 @@ impl Run<'_, '_> {
             note,
         });
     }
+}
+
+fn latest_view(statuses: &[Option<Status>]) -> u64 {
+    let views = statuses.iter().flatten();
+    views
+        .map(|status| status.finalized_view)
+        .max()
+        .unwrap_or(0)
 }
 
 /// Holds a run's records to what the run allowed, and keeps those that the judge is to find in the logs.
@@ -490,8 +516,14 @@ fn set_lost_aside(
     let ages = ages.map(|record| rebuilt.lost_at.saturating_sub(record.answered));
     let (count, oldest) = (ages.clone().count(), ages.max().unwrap_or_default());
     records.retain(|record| !behind(record));
-    *report.figures.entry("acknowledged_but_unpublished".into()).or_default() += count as f64;
-    let worst = report.figures.entry("oldest_unpublished_ms".into()).or_default();
+    *report
+        .figures
+        .entry("acknowledged_but_unpublished".into())
+        .or_default() += count as f64;
+    let worst = report
+        .figures
+        .entry("oldest_unpublished_ms".into())
+        .or_default();
     *worst = worst.max(millis(oldest));
     let most = plan.bounds.unpublished_ms.unwrap_or_default();
     if millis(oldest) > most as f64 {

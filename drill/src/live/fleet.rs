@@ -367,8 +367,8 @@ impl Fleet {
     /// When the system refuses.
     pub fn resume(&mut self, index: usize) -> Result<(), FleetError> {
         match &mut self.validators[index].process {
-            Some(process) => Ok(process.resume()?),
-            None => Ok(()),
+            Some(process) if process.is_stopped() => Ok(process.resume()?),
+            _ => Ok(()),
         }
     }
 

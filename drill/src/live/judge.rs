@@ -39,6 +39,8 @@ fn acknowledged(records: &[Record]) -> Acknowledged {
 /// What one log says.
 #[derive(Default)]
 struct Reading {
+    /// 1, unless the validator fetched a newer state from its peers.
+    first: Height,
     last: Height,
     digests: BTreeMap<Height, Digest>,
     found: BTreeSet<Digest>,
@@ -68,6 +70,9 @@ impl Reading {
         }
         self.views.push(header.view);
         self.at = (header.epoch, header.view);
+        if self.digests.is_empty() {
+            self.first = header.height;
+        }
         self.last = header.height;
         self.digests.insert(header.height, header.digest());
         for (index, key) in (0..).zip(record.block.body().keys()) {
@@ -94,12 +99,19 @@ pub fn judge(scene: &mut Scene, runs: &[Past], maker: Option<&Maker>) -> Result<
     compare_roots(fleet, report)?;
     fleet.shut_down(CATCH_UP)?;
     let readings = read_logs(fleet, &acknowledged, report)?;
-    let audited = audit(fleet, &acknowledged, report)?;
-    let lost = |key: &&Digest| {
-        let everywhere = readings.iter().all(|reading| reading.found.contains(key));
-        !everywhere || audited.effects.get(key) != Some(&1)
+    let whole = readings
+        .iter()
+        .position(|reading| reading.first == Height::new(1));
+    let audited = audit(fleet, whole.unwrap_or(0), &acknowledged, report)?;
+    let lost = |(key, (height, _)): &(&Digest, &(Height, u32))| {
+        let holds = |reading: &Reading| *height < reading.first || reading.found.contains(*key);
+        !readings.iter().all(holds) || audited.effects.get(*key) != Some(&1)
     };
-    let lost: Vec<&Digest> = acknowledged.keys().filter(lost).collect();
+    let lost: Vec<&Digest> = acknowledged
+        .iter()
+        .filter(lost)
+        .map(|(key, _)| key)
+        .collect();
     report.rpo_commands += lost.len() as u64;
     report.checked("I3", (acknowledged.len() * readings.len()) as u64);
     if let Some(first) = lost.first() {
@@ -133,11 +145,15 @@ fn check_suspect(
     let witness = readings.get(usize::from(who == 0));
     let views = witness.map_or(&[][..], |reading| &reading.views);
     let views = views.iter().filter(|view| silent.contains(*view));
-    let led = views.clone().find(|view| leader_of(**view, validators) == who);
+    let led = views
+        .clone()
+        .find(|view| leader_of(**view, validators) == who);
     report.checked("silence", views.count() as u64);
     if suspect.is_wiped {
         if let Some(view) = led {
-            report.finding(format!("the wiped validator {who} led view {view} before it was safe"));
+            report.finding(format!(
+                "the wiped validator {who} led view {view} before it was safe"
+            ));
         }
         if silent.is_empty() {
             report.finding(format!("the wiped validator {who} voted at once"));
@@ -147,20 +163,27 @@ fn check_suspect(
     report.checked("found", 1);
     let most = plan.bounds.found_ms.unwrap_or_default();
     let Some(found) = suspect.found.map(|found| found.as_secs_f64() * 1e3) else {
-        report.finding(format!("validator {who} went on voting as if nothing were wrong"));
+        report.finding(format!(
+            "validator {who} went on voting as if nothing were wrong"
+        ));
         return;
     };
     let worst = report.figures.entry("found_ms_worst".into()).or_default();
     *worst = worst.max(found);
     if found > most as f64 {
-        report.finding(format!("validator {who} voted for {found:.0} ms; {most} ms may pass"));
+        report.finding(format!(
+            "validator {who} voted for {found:.0} ms; {most} ms may pass"
+        ));
     }
 }
 
 /// The modes of a run are those that the plan expects; they become bands of the timeline.
 fn check_modes(run: &Past, modes: &[(f64, Mode)], plan: &Plan, report: &mut DrillReport) {
     let length = run.length.as_secs_f64() * 1e3;
-    let before = modes.iter().take_while(|(at, _)| *at <= run.began_ms).last();
+    let before = modes
+        .iter()
+        .take_while(|(at, _)| *at <= run.began_ms)
+        .last();
     let mut now = before.map_or(Mode::Open, |(_, mode)| *mode);
     let mut from = 0.0;
     let mut band = |from: f64, to: f64, mode: Mode| {
@@ -185,7 +208,9 @@ fn check_modes(run: &Past, modes: &[(f64, Mode)], plan: &Plan, report: &mut Dril
     if passed != plan.modes {
         let (passed, expected) = (passed.join(" → "), plan.modes.join(" → "));
         let number = run.number;
-        report.finding(format!("run {number} went through [{passed}], not [{expected}]"));
+        report.finding(format!(
+            "run {number} went through [{passed}], not [{expected}]"
+        ));
     }
 }
 
@@ -237,7 +262,8 @@ fn read_logs(
 
 fn compare_chains(index: usize, reading: &Reading, other: &Reading, report: &mut DrillReport) {
     let common = reading.last.min(other.last);
-    for (height, digest) in reading.digests.range(..=common) {
+    let from = reading.first.max(other.first).min(common);
+    for (height, digest) in reading.digests.range(from..=common) {
         report.checked("I2", 1);
         if other.digests.get(height) != Some(digest) {
             report.finding(format!(
@@ -248,7 +274,7 @@ fn compare_chains(index: usize, reading: &Reading, other: &Reading, report: &mut
     }
 }
 
-/// What a replay of the first validator's log says.
+/// What a replay of a log that begins at genesis says.
 #[derive(Default)]
 struct Audited {
     /// How often each acknowledged command took effect; a repetition that was refused for its nonce is
@@ -260,6 +286,7 @@ struct Audited {
 
 fn audit(
     fleet: &mut Fleet,
+    witness: usize,
     acknowledged: &Acknowledged,
     report: &mut DrillReport,
 ) -> Result<Audited, FleetError> {
@@ -274,13 +301,19 @@ fn audit(
         }
         for event in events {
             if let Event::ModeChanged { to, .. } = event {
-                found.modes.push((record.block.header().time.get() as f64, *to));
+                found
+                    .modes
+                    .push((record.block.header().time.get() as f64, *to));
             }
         }
     };
-    let audited = audit_log(fleet.files(0)?, fleet.genesis(), |record, events, _| {
-        each(record, events);
-    });
+    let audited = audit_log(
+        fleet.files(witness)?,
+        fleet.genesis(),
+        |record, events, _| {
+            each(record, events);
+        },
+    );
     match audited {
         Ok(log) => {
             for (invariant, count) in log.checks {

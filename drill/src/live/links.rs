@@ -221,14 +221,17 @@ mod tests {
         let ends: Vec<Listener> = (0..2)
             .map(|_| Listener::bind((Ipv4Addr::LOCALHOST, 0)).expect("a port"))
             .collect();
-        let addresses: Vec<SocketAddr> =
-            ends.iter().map(|end| end.local_addr().expect("bound")).collect();
+        let addresses: Vec<SocketAddr> = ends
+            .iter()
+            .map(|end| end.local_addr().expect("bound"))
+            .collect();
         let links = Links::open(&addresses, 1).expect("doors");
         assert!(links.door(0, 0).is_none());
         let near = Stream::connect(links.door(0, 1).expect("a door")).expect("it opens");
         let (far, _) = ends[1].accept().expect("a connection");
         for end in [&near, &far] {
-            end.set_read_timeout(Some(Duration::from_millis(300))).expect("a timeout");
+            end.set_read_timeout(Some(Duration::from_millis(300)))
+                .expect("a timeout");
         }
         (links, near, far)
     }
@@ -243,7 +246,10 @@ mod tests {
         let (links, mut near, mut far) = talk();
         near.write_all(b"one").expect("sent");
         assert!(hears(&mut far, b"one"));
-        let cut = Way { cut: true, ..Way::default() };
+        let cut = Way {
+            cut: true,
+            ..Way::default()
+        };
         links.set(0, 1, cut);
         assert_eq!((links.way(0, 1), links.way(1, 0)), (cut, Way::default()));
         near.write_all(b"two").expect("sent");
@@ -257,8 +263,13 @@ mod tests {
     #[test]
     fn slow_links_are_slow_and_lossy_ones_deliver_in_order() {
         let (links, mut near, mut far) = talk();
-        far.set_read_timeout(Some(Duration::from_secs(20))).expect("a timeout");
-        links.set_all(|_, _| Way { latency_ms: 50, loss_ppm: 200_000, ..Way::default() });
+        far.set_read_timeout(Some(Duration::from_secs(20)))
+            .expect("a timeout");
+        links.set_all(|_, _| Way {
+            latency_ms: 50,
+            loss_ppm: 200_000,
+            ..Way::default()
+        });
         let began = std::time::Instant::now();
         for number in 0..20u8 {
             near.write_all(&[number]).expect("sent");

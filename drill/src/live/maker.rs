@@ -133,7 +133,11 @@ impl Maker {
         let began = Instant::now();
         fleet.kill(home)?;
         // The maker sees its connection end; whatever answers still came are of no use to it.
-        while under_way && client.as_mut().is_some_and(|client| client.receive().is_ok()) {}
+        while under_way
+            && client
+                .as_mut()
+                .is_some_and(|client| client.receive().is_ok())
+        {}
         submit_somewhere(fleet, &cancels[0])?;
         let cancelled = began.elapsed();
         fleet.wait_for("block time to pass the quotes' validity", ANSWER, |fleet| {

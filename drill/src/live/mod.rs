@@ -27,5 +27,5 @@ pub use fleet::{Fleet, FleetError, FleetSettings, leader_of};
 pub use links::{Links, Way};
 pub use load::{Fate, Load, LoadDriver, Pace, Ready, Record};
 pub use process::{Process, ProcessError};
-pub use survey::targets;
 pub use scene::{DrillError, DrillSettings, Tell, open_venue};
+pub use survey::targets;

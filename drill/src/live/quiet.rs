@@ -74,9 +74,8 @@ impl Quiet {
     /// within one.
     pub fn judge(&self, records: &[Record]) -> (u64, usize) {
         let within = |record: &&Record| {
-            let inside = |(from, to): &(Duration, Duration)| {
-                record.sent > *from && record.answered < *to
-            };
+            let inside =
+                |(from, to): &(Duration, Duration)| record.sent > *from && record.answered < *to;
             record.acknowledged() && self.stretches.iter().any(inside)
         };
         let forbidden = records.iter().filter(within).count();

@@ -151,7 +151,10 @@ impl Scene {
         let of = |test: fn(&Record) -> bool| self.records.iter().filter(|one| test(one)).count();
         let open = of(|record| record.fate == super::load::Fate::Unknown);
         let counts = [
-            ("commands_sent", of(|one| one.fate != super::load::Fate::Unsent)),
+            (
+                "commands_sent",
+                of(|one| one.fate != super::load::Fate::Unsent),
+            ),
             ("commands_acknowledged", of(Record::acknowledged)),
             ("commands_accepted", of(Record::accepted)),
             ("commands_once_unknown", of(|record| record.unknowns > 0)),
@@ -173,10 +176,13 @@ impl Scene {
 
 /// The validators whose engines will drift.
 fn drifting(plan: &Plan) -> Vec<usize> {
-    let named = plan.faults.iter().filter_map(|planned| match &planned.what {
-        Fault::Drift(who) => Some(who.named(&plan.topology)),
-        _ => None,
-    });
+    let named = plan
+        .faults
+        .iter()
+        .filter_map(|planned| match &planned.what {
+            Fault::Drift(who) => Some(who.named(&plan.topology)),
+            _ => None,
+        });
     named.flatten().collect()
 }
 

@@ -127,10 +127,16 @@ fn links(run: &Run<'_, '_>, fault: &Fault, who: &[usize]) {
             links.set_all(|from, to| {
                 let cut = who.contains(&from) && (deaf.is_empty() || deaf.contains(&to));
                 let way = links.way(from, to);
-                Way { cut: way.cut || cut, ..way }
+                Way {
+                    cut: way.cut || cut,
+                    ..way
+                }
             });
         }
-        Fault::Links { loss_ppm, latency_ms } => links.set_all(|_, _| Way {
+        Fault::Links {
+            loss_ppm,
+            latency_ms,
+        } => links.set_all(|_, _| Way {
             cut: false,
             latency_ms: *latency_ms,
             loss_ppm: *loss_ppm,
@@ -141,7 +147,11 @@ fn links(run: &Run<'_, '_>, fault: &Fault, who: &[usize]) {
 
 fn wipe(run: &mut Run<'_, '_>, who: &[usize], at: Duration) -> Result<(), DrillError> {
     let statuses = run.scene.fleet.statuses();
-    let published = statuses.iter().flatten().map(|status| status.published).max();
+    let published = statuses
+        .iter()
+        .flatten()
+        .map(|status| status.published)
+        .max();
     for index in who {
         run.scene.fleet.kill(*index)?;
     }
@@ -170,7 +180,9 @@ fn recover(run: &mut Run<'_, '_>, who: &[usize]) -> Result<(), DrillError> {
     let report = &mut run.scene.report;
     report.checked("I2", reached.len() as u64);
     if reached.iter().any(|one| *one != reached[0]) {
-        report.finding(format!("the validators were rebuilt to different states: {reached:?}"));
+        report.finding(format!(
+            "the validators were rebuilt to different states: {reached:?}"
+        ));
     }
     if let (Some(rebuilt), Some((height, _))) = (&mut run.rebuilt, reached.first()) {
         rebuilt.height = Height::new(*height);
@@ -191,15 +203,17 @@ fn mark(run: &mut Run<'_, '_>, label: &[u8], not: Option<usize>) -> Result<(), D
     let command = marked(run.scene, label);
     let addresses = run.scene.fleet.ingress();
     let mut at = 0;
-    run.scene.fleet.wait_for("the marked order to be executed", ANSWER, |fleet| {
-        at = (at + 1) % addresses.len();
-        if Some(at) == not || !fleet.is_up(at) {
-            return Ok(false);
-        }
-        let client = BlockingClient::connect(addresses[at], ANSWER);
-        let done = client.and_then(|mut client| submit(&mut client, &command));
-        Ok(done.unwrap_or(false))
-    })?;
+    run.scene
+        .fleet
+        .wait_for("the marked order to be executed", ANSWER, |fleet| {
+            at = (at + 1) % addresses.len();
+            if Some(at) == not || !fleet.is_up(at) {
+                return Ok(false);
+            }
+            let client = BlockingClient::connect(addresses[at], ANSWER);
+            let done = client.and_then(|mut client| submit(&mut client, &command));
+            Ok(done.unwrap_or(false))
+        })?;
     Ok(())
 }
 
@@ -210,7 +224,10 @@ fn submit(client: &mut BlockingClient, command: &Command) -> io::Result<bool> {
     let Reply::Outcome { outcome, .. } = client.receive()? else {
         return Ok(false);
     };
-    Ok(matches!(outcome.verdict, Verdict::Applied | Verdict::Quarantined))
+    Ok(matches!(
+        outcome.verdict,
+        Verdict::Applied | Verdict::Quarantined
+    ))
 }
 
 /// A small order of the last quoting account, with a label; it is used for nothing else.

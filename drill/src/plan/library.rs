@@ -11,7 +11,19 @@ macro_rules! library {
 }
 
 library!(
-    "01", "02", "03", "04", "05", "06", "07", "08", "09", "24", "25", "all-four", "two-of-four",
+    "01",
+    "02",
+    "03",
+    "04",
+    "05",
+    "06",
+    "07",
+    "08",
+    "09",
+    "24",
+    "25",
+    "all-four",
+    "two-of-four",
     "wiped",
 );
 
@@ -21,7 +33,9 @@ library!(
 /// When a plan of the library is none: a test excludes it.
 pub fn find(name: &str) -> Result<Option<Plan>, PlanError> {
     let found = LIBRARY.iter().find(|(known, _)| *known == name);
-    found.map(|(name, text)| Plan::parse(name, text)).transpose()
+    found
+        .map(|(name, text)| Plan::parse(name, text))
+        .transpose()
 }
 
 #[cfg(test)]
@@ -37,9 +51,15 @@ mod tests {
             assert!(plan.is_for(Executor::Live), "{name} runs on real processes");
             assert!(!plan.about.is_empty() && !plan.faults.is_empty(), "{name}");
             for invariant in ["I1", "I2", "I3", "I8"] {
-                assert!(plan.invariants.iter().any(|id| id == invariant), "{name}: {invariant}");
+                assert!(
+                    plan.invariants.iter().any(|id| id == invariant),
+                    "{name}: {invariant}"
+                );
             }
-            assert!(plan.has(|_| true) && plan.faults.iter().any(|one| one.measured), "{name}");
+            assert!(
+                plan.has(|_| true) && plan.faults.iter().any(|one| one.measured),
+                "{name}"
+            );
         }
         assert!(find("99").expect("no error").is_none());
     }

@@ -28,7 +28,17 @@ const VALIDATORS: RangeInclusive<u16> = 1..=16;
 const LENGTH_MS_MAX: u64 = 30 * 60 * 1_000;
 /// Invariants that an executor checks; a plan names those that it must have seen checked.
 const CHECKED: [&str; 11] = [
-    "I1", "I2", "I3", "I4", "I5", "I7", "I8", "quorum", "silence", "published", "found",
+    "I1",
+    "I2",
+    "I3",
+    "I4",
+    "I5",
+    "I7",
+    "I8",
+    "quorum",
+    "silence",
+    "published",
+    "found",
 ];
 
 /// Why a text is no plan.
@@ -260,7 +270,9 @@ impl Plan {
         let validators = self.topology.validators;
         if !VALIDATORS.contains(&validators) {
             let (least, most) = (VALIDATORS.start(), VALIDATORS.end());
-            return Some(format!("{validators} validators; {least} to {most} can be had"));
+            return Some(format!(
+                "{validators} validators; {least} to {most} can be had"
+            ));
         }
         if self.length_ms() > LENGTH_MS_MAX {
             return Some(format!("it is longer than {LENGTH_MS_MAX} ms"));
@@ -274,22 +286,35 @@ impl Plan {
         if self.workload.accounts == 0 {
             return Some("without accounts nobody sends orders".to_owned());
         }
-        let unknown = self.invariants.iter().find(|id| !CHECKED.contains(&id.as_str()));
+        let unknown = self
+            .invariants
+            .iter()
+            .find(|id| !CHECKED.contains(&id.as_str()));
         if let Some(id) = unknown {
-            return Some(format!("no executor checks `{id}`; known are {}", CHECKED.join(", ")));
+            return Some(format!(
+                "no executor checks `{id}`; known are {}",
+                CHECKED.join(", ")
+            ));
         }
         let off = |who: &Who| {
             let places = who.named(&self.topology);
-            places.iter().any(|place| *place >= usize::from(validators)) || who.lacks_site(&self.topology)
+            places.iter().any(|place| *place >= usize::from(validators))
+                || who.lacks_site(&self.topology)
         };
         for (number, planned) in self.faults.iter().enumerate() {
             if let Some(who) = planned.what.targets().into_iter().find(|who| off(who)) {
                 return Some(format!("fault {}: there is no `{who}`", number + 1));
             }
-            let unfit = self.executors.iter().find(|one| !planned.what.is_for(**one));
+            let unfit = self
+                .executors
+                .iter()
+                .find(|one| !planned.what.is_for(**one));
             if let Some(executor) = unfit {
                 let (name, at) = (planned.what.name(), number + 1);
-                return Some(format!("fault {at}, {name}, has no {} form", executor.name()));
+                return Some(format!(
+                    "fault {at}, {name}, has no {} form",
+                    executor.name()
+                ));
             }
         }
         None
@@ -317,7 +342,9 @@ what = { kill = "leader" }
 "#;
 
     fn refusal(text: &str) -> String {
-        Plan::parse("x.toml", text).expect_err("no plan").to_string()
+        Plan::parse("x.toml", text)
+            .expect_err("no plan")
+            .to_string()
     }
 
     #[test]
@@ -330,11 +357,17 @@ what = { kill = "leader" }
     #[test]
     fn what_is_unknown_is_refused_with_its_line() {
         let said = refusal(&SMALL.replace("at_ms = 10", "at_ms = 10\nwhen = 3"));
-        assert!(said.contains("line 14") && said.contains("unknown field `when`"), "{said}");
+        assert!(
+            said.contains("line 14") && said.contains("unknown field `when`"),
+            "{said}"
+        );
         let said = refusal(&SMALL.replace("{ kill =", "{ maim ="));
         assert!(said.contains("line 14") && said.contains("maim"), "{said}");
         let said = refusal(&SMALL.replace("\"leader\"", "\"the boss\""));
-        assert!(said.contains("line 14") && said.contains("the boss"), "{said}");
+        assert!(
+            said.contains("line 14") && said.contains("the boss"),
+            "{said}"
+        );
         let said = refusal(&SMALL.replace("rto_ms", "rto"));
         assert!(said.contains("line 7"), "{said}");
     }
@@ -346,7 +379,11 @@ what = { kill = "leader" }
             ("\"leader\"", "\"site a\"", "there is no `site a`"),
             ("[\"I2\"]", "[\"I99\"]", "I99"),
             ("at_ms = 10", "at_ms = 99000000", "longer than"),
-            ("kill = \"leader\"", "recover = \"all\"", "no simulated form"),
+            (
+                "kill = \"leader\"",
+                "recover = \"all\"",
+                "no simulated form",
+            ),
         ];
         for (from, to, expected) in cases {
             let said = refusal(&SMALL.replace(from, to));

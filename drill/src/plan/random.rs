@@ -1,6 +1,8 @@
 //! Plans by seed, for sweeps.
 
-use super::{Bounds, Engine, Executor, Exit, Fault, Harm, Plan, Planned, Store, Topology, Who, Workload};
+use super::{
+    Bounds, Engine, Executor, Exit, Fault, Harm, Plan, Planned, Store, Topology, Who, Workload,
+};
 use crate::market::Dice;
 
 /// Nothing goes wrong for two seconds.
@@ -81,7 +83,11 @@ impl Draft {
             }
             3 => {
                 let lost = !std::mem::replace(&mut self.wiped, true);
-                let fault = if lost { Fault::Wipe(who.clone()) } else { cut(who.clone()) };
+                let fault = if lost {
+                    Fault::Wipe(who.clone())
+                } else {
+                    cut(who.clone())
+                };
                 self.push(at_ms, fault);
                 self.push(back_ms, Fault::Start(who));
             }
@@ -99,13 +105,26 @@ impl Draft {
             }
             6 => {
                 let by_ms = dice.below(180_001) as i64 - 90_000;
-                self.push(at_ms, Fault::Clock { who: who.clone(), by_ms });
+                self.push(
+                    at_ms,
+                    Fault::Clock {
+                        who: who.clone(),
+                        by_ms,
+                    },
+                );
                 self.push(back_ms, Fault::Clock { who, by_ms: 0 });
             }
             7 => self.damage(dice, at_ms, back_ms, who),
             _ => {
-                let (loss_ppm, latency_ms) = (dice.below(400_000) as u32, 1 + dice.below(60) as u64);
-                self.push(at_ms, Fault::Links { loss_ppm, latency_ms });
+                let (loss_ppm, latency_ms) =
+                    (dice.below(400_000) as u32, 1 + dice.below(60) as u64);
+                self.push(
+                    at_ms,
+                    Fault::Links {
+                        loss_ppm,
+                        latency_ms,
+                    },
+                );
                 self.push(back_ms, Fault::Heal);
             }
         }
@@ -115,7 +134,14 @@ impl Draft {
         let store = [Store::Log, Store::Snapshot][dice.below(2)];
         let how = [Harm::TornTail, Harm::FlippedBit][dice.below(2)];
         self.push(at_ms, Fault::Kill(who.clone()));
-        self.push(at_ms, Fault::Damage { who: who.clone(), store, how });
+        self.push(
+            at_ms,
+            Fault::Damage {
+                who: who.clone(),
+                store,
+                how,
+            },
+        );
         self.push(back_ms, Fault::Start(who));
     }
 }
@@ -138,10 +164,23 @@ mod tests {
     fn every_kind_of_trouble_comes_up() {
         let plans: Vec<Plan> = (0..200).map(random).collect();
         let kinds = [
-            "power-cut", "wipe", "partition", "cut", "clock", "damage", "links", "start", "heal",
+            "power-cut",
+            "wipe",
+            "partition",
+            "cut",
+            "clock",
+            "damage",
+            "links",
+            "start",
+            "heal",
         ];
         for kind in kinds {
-            assert!(plans.iter().any(|plan| plan.has(|fault| fault.name() == kind)), "{kind}");
+            assert!(
+                plans
+                    .iter()
+                    .any(|plan| plan.has(|fault| fault.name() == kind)),
+                "{kind}"
+            );
         }
     }
 }

@@ -78,9 +78,15 @@ fn simpler(planned: &Planned) -> Vec<Planned> {
             }
         }
         Fault::Wipe(who) => found.push(with(Fault::Kill(who.clone()))),
-        Fault::Links { loss_ppm, latency_ms } if *loss_ppm > 0 => {
+        Fault::Links {
+            loss_ppm,
+            latency_ms,
+        } if *loss_ppm > 0 => {
             let latency_ms = *latency_ms;
-            found.push(with(Fault::Links { loss_ppm: 0, latency_ms }));
+            found.push(with(Fault::Links {
+                loss_ppm: 0,
+                latency_ms,
+            }));
         }
         _ => {}
     }
@@ -96,7 +102,9 @@ mod tests {
     fn only_what_makes_it_fail_is_left() {
         // Fails when anybody is wiped, whatever else happens.
         let wiped = |plan: &Plan| plan.has(|fault| matches!(fault, Fault::Wipe(_)));
-        let plan = (0..).map(random).find(|plan| wiped(plan) && plan.faults.len() > 4);
+        let plan = (0..)
+            .map(random)
+            .find(|plan| wiped(plan) && plan.faults.len() > 4);
         let plan = plan.expect("one of them wipes a validator");
         let mut runs = 0;
         let small = shrink(&plan, 200, |plan| {

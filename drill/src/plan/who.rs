@@ -144,7 +144,9 @@ mod tests {
 
     #[test]
     fn every_form_is_read_as_it_is_written() {
-        for text in ["leader", "random", "random 2", "all", "same", "site b", "3", "0 2"] {
+        for text in [
+            "leader", "random", "random 2", "all", "same", "site b", "3", "0 2",
+        ] {
             let who: Who = text.parse().expect("somebody");
             assert_eq!(who.to_string(), text);
         }
@@ -173,7 +175,11 @@ mod tests {
         assert_eq!(choose("site b", 0), [1, 2]);
         assert_eq!(choose("all", 0), [0, 1, 2, 3]);
         let pairs: Vec<Vec<usize>> = (0..20).map(|seed| choose("random 2", seed)).collect();
-        assert!(pairs.iter().all(|pair| pair.len() == 2 && pair[0] < pair[1] && pair[1] < 4));
+        assert!(
+            pairs
+                .iter()
+                .all(|pair| pair.len() == 2 && pair[0] < pair[1] && pair[1] < 4)
+        );
         assert!(pairs.iter().any(|pair| *pair != pairs[0]));
         assert_eq!(choose("random 9", 1).len(), 4);
     }

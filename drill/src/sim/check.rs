@@ -70,8 +70,9 @@ impl Findings {
         let Some(height) = heights.min().map(Height::new) else {
             return;
         };
-        let roots: Vec<_> =
-            (0..cluster.len()).filter_map(|index| cluster.root_at(index, height)).collect();
+        let roots: Vec<_> = (0..cluster.len())
+            .filter_map(|index| cluster.root_at(index, height))
+            .collect();
         if let Some(root) = roots.first() {
             self.report.roots.push(RootAt {
                 height: height.get(),
@@ -116,7 +117,9 @@ impl Findings {
                     format!("command {key} was acknowledged in block {height}/{at}; node {index} has it at {place:?}")
                 });
             }
-            let tally = cluster.last(index).and_then(|node| node.with_machine(Tally::executed));
+            let tally = cluster
+                .last(index)
+                .and_then(|node| node.with_machine(Tally::executed));
             if let Some(executed) = tally {
                 self.check("I3", executed == places.len(), || {
                     let logged = places.len();

@@ -33,7 +33,9 @@ impl Links {
 
     /// Cuts both ways between these and the others.
     pub fn part(&mut self, left: &[usize]) {
-        let right: Vec<usize> = (0..self.cuts.len()).filter(|one| !left.contains(one)).collect();
+        let right: Vec<usize> = (0..self.cuts.len())
+            .filter(|one| !left.contains(one))
+            .collect();
         self.cut(left, |place| right.contains(&place));
         self.cut(&right, |place| left.contains(&place));
     }

@@ -152,7 +152,8 @@ impl Run {
         self.findings.report = DrillReport::of(plan, Executor::Simulated, path, String::new());
         self.prepare(plan).await;
         let ready = self.stage.warm_up(&mut self.cluster).await;
-        self.findings.check("listing", ready, || "nothing came to be traded".to_owned());
+        self.findings
+            .check("listing", ready, || "nothing came to be traded".to_owned());
         self.began = self.cluster.now();
         self.pass(plan).await;
         self.mend().await;
@@ -187,7 +188,10 @@ impl Run {
     async fn pass(&mut self, plan: &Plan) {
         let mut planned: Vec<(u64, &Planned)> = Vec::new();
         for one in &plan.faults {
-            planned.push((one.at_ms + self.dice.below(one.jitter_ms as usize + 1) as u64, one));
+            planned.push((
+                one.at_ms + self.dice.below(one.jitter_ms as usize + 1) as u64,
+                one,
+            ));
         }
         planned.sort_by_key(|(at_ms, _)| *at_ms);
         let end = planned.last().map_or(0, |(at_ms, _)| *at_ms);
@@ -210,13 +214,19 @@ impl Run {
     async fn commit(&mut self, planned: &Planned, plan: &Plan, last: &mut Vec<usize>) {
         let now = self.cluster.now();
         let views = (0..self.cluster.len()).filter_map(|index| self.cluster.node(index));
-        let view = views.map(|node| node.status(now).finalized_view).max().unwrap_or(0);
+        let view = views
+            .map(|node| node.status(now).finalized_view)
+            .max()
+            .unwrap_or(0);
         let situation = Situation {
             topology: &plan.topology,
             leader: leader_of(view + 1, self.cluster.len()),
             last,
         };
-        let who = planned.what.who().map_or(Vec::new(), |who| who.choose(&situation, &mut self.dice));
+        let who = planned
+            .what
+            .who()
+            .map_or(Vec::new(), |who| who.choose(&situation, &mut self.dice));
         if planned.measured {
             self.end_measurement();
             self.fault = Some(Measured {
@@ -243,16 +253,21 @@ impl Run {
             Fault::Partition(_) => self.links.part(who),
             Fault::Cut { to, .. } => {
                 let deaf = to.named(&plan.topology);
-                self.links.cut(who, |place| deaf.is_empty() || deaf.contains(&place));
+                self.links
+                    .cut(who, |place| deaf.is_empty() || deaf.contains(&place));
             }
-            Fault::Links { loss_ppm, latency_ms } => self.links.worsen(*loss_ppm, *latency_ms),
+            Fault::Links {
+                loss_ppm,
+                latency_ms,
+            } => self.links.worsen(*loss_ppm, *latency_ms),
             Fault::Heal => self.links.heal(),
             Fault::Stop(_) => self.links.halt(who, true),
             Fault::Resume(_) => self.links.halt(who, false),
             Fault::Poison => self.mark(b"poison"),
             Fault::Drift(_) => {
                 let now = self.cluster.now();
-                self.suspects.extend(who.iter().map(|index| (*index, now, false)));
+                self.suspects
+                    .extend(who.iter().map(|index| (*index, now, false)));
                 self.findings.drifted.extend(who);
                 self.mark(DRIFT_LABEL);
             }
@@ -323,7 +338,11 @@ impl Run {
             Store::Blocks => "blocks-value",
             Store::Certificates => "finalizations-value",
             Store::Log | Store::Snapshot => {
-                let ends = if store == Store::Log { ".log" } else { ".state" };
+                let ends = if store == Store::Log {
+                    ".log"
+                } else {
+                    ".state"
+                };
                 let files = self.cluster.files(index);
                 let names = files.list().unwrap_or_default();
                 if let Some(name) = names.iter().rfind(|name| name.ends_with(ends)) {
@@ -353,12 +372,18 @@ impl Run {
         self.collect();
         let now = self.cluster.now();
         for (index, since, found) in &mut self.suspects {
-            let votes = self.cluster.node(*index).is_some_and(|node| node.status(now).voting);
+            let votes = self
+                .cluster
+                .node(*index)
+                .is_some_and(|node| node.status(now).voting);
             let stopped = self.cluster.stopped(*index).is_some();
             if !*found && (stopped || !votes) {
                 *found = true;
                 let took = now.since(*since) as f64;
-                self.findings.report.figures.insert("found_ms_worst".into(), took);
+                self.findings
+                    .report
+                    .figures
+                    .insert("found_ms_worst".into(), took);
             }
         }
     }
@@ -409,7 +434,10 @@ impl Run {
 
     fn acknowledge(&mut self, waiting: &Open, outcome: Arc<Outcome>) {
         self.commands[waiting.place].acknowledged_ms = Some(self.now_ms() as f64);
-        let after = self.fault.as_ref().filter(|fault| waiting.place >= fault.from);
+        let after = self
+            .fault
+            .as_ref()
+            .filter(|fault| waiting.place >= fault.from);
         if let Some(fault) = after
             && waiting.is_order
             && is_accepted(&outcome)
@@ -422,7 +450,8 @@ impl Run {
 
     fn end_measurement(&mut self) {
         if self.fault.take().is_some() {
-            let what = "no order that was sent after a measured fault was accepted before the next one";
+            let what =
+                "no order that was sent after a measured fault was accepted before the next one";
             self.findings.report.finding(what);
         }
     }
@@ -467,7 +496,10 @@ impl Run {
                 self.findings.check("liveness", settled, || {
                     format!("{spent} ms after the faults {open} commands are unanswered, heights {heights:?}, stops {stops:?}")
                 });
-                self.findings.report.figures.insert("ready_after_ms".into(), spent as f64);
+                self.findings
+                    .report
+                    .figures
+                    .insert("ready_after_ms".into(), spent as f64);
                 return;
             }
         }
@@ -476,12 +508,18 @@ impl Run {
     fn all_vote_at_one_height(&self) -> bool {
         let now = self.cluster.now();
         let nodes = (0..self.cluster.len()).map(|node| self.cluster.node(node));
-        let all_vote = nodes.flatten().filter(|node| node.status(now).voting).count();
+        let all_vote = nodes
+            .flatten()
+            .filter(|node| node.status(now).voting)
+            .count();
         let heights = (0..self.cluster.len()).map(|node| self.cluster.height(node));
         let (lowest, highest) = (heights.clone().min(), heights.max());
         let near = highest.unwrap_or(0) - lowest.unwrap_or(0) <= 1;
         // What was acknowledged must be everywhere before the logs are looked at.
-        let acknowledged = self.acknowledged.values().map(|outcome| outcome.height.get());
+        let acknowledged = self
+            .acknowledged
+            .values()
+            .map(|outcome| outcome.height.get());
         all_vote == self.cluster.len() && near && lowest >= acknowledged.max()
     }
 
@@ -495,7 +533,8 @@ impl Run {
             });
         }
         let blueprint = self.stage.blueprint();
-        self.findings.check_logs(&self.cluster, &*blueprint, &self.acknowledged);
+        self.findings
+            .check_logs(&self.cluster, &*blueprint, &self.acknowledged);
         self.findings.common_root(&self.cluster);
         let modes = match self.stage.genesis() {
             Some(genesis) => self.findings.audit(&self.cluster, genesis),
@@ -504,8 +543,15 @@ impl Run {
         self.judge_modes(&modes, plan);
         let figures = &mut self.findings.report.figures;
         figures.insert("commands_sent".into(), self.commands.len() as f64);
-        figures.insert("commands_acknowledged".into(), self.acknowledged.len() as f64);
-        let accepted = self.acknowledged.values().filter(|one| is_accepted(one)).count();
+        figures.insert(
+            "commands_acknowledged".into(),
+            self.acknowledged.len() as f64,
+        );
+        let accepted = self
+            .acknowledged
+            .values()
+            .filter(|one| is_accepted(one))
+            .count();
         figures.insert("commands_accepted".into(), accepted as f64);
     }
 

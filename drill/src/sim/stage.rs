@@ -224,7 +224,9 @@ impl Market {
             new.map(|one| (one.id, one.terms)).collect::<Vec<_>>()
         };
         let nodes = (0..cluster.len()).filter_map(|index| cluster.node(index));
-        let new = nodes.filter_map(|node| node.with_engine(read)).max_by_key(Vec::len);
+        let new = nodes
+            .filter_map(|node| node.with_engine(read))
+            .max_by_key(Vec::len);
         for (id, terms) in new.unwrap_or_default() {
             self.instruments.list(id, terms);
         }

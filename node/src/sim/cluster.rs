@@ -257,11 +257,16 @@ impl Cluster {
         names.sort();
         let name = names.pop().ok_or(io::ErrorKind::NotFound)?;
         let (blob, len) = self.context.open(&partition, &name).await.map_err(failed)?;
-        let bytes = blob.read_at(0, len as usize, ReadOptions::default()).await.map_err(failed)?;
+        let bytes = blob
+            .read_at(0, len as usize, ReadOptions::default())
+            .await
+            .map_err(failed)?;
         let mut bytes = bytes.coalesce().as_ref().to_vec();
         change(&mut bytes);
         blob.resize(bytes.len() as u64).await.map_err(failed)?;
-        blob.write_at(0, bytes, WriteOptions::default()).await.map_err(failed)?;
+        blob.write_at(0, bytes, WriteOptions::default())
+            .await
+            .map_err(failed)?;
         blob.sync().await.map_err(failed)
     }
 
