@@ -165,6 +165,13 @@ impl RpcChain {
         })
     }
 
+    /// Hands a signed transaction in. The builder that comes back would only wait for it.
+    async fn broadcast(&self, raw: &[u8]) -> Result<(), ChainError> {
+        let sent = self.provider.send_raw_transaction(raw).await;
+        let _ = sent.map_err(failed)?;
+        Ok(())
+    }
+
     async fn settled(&self, hash: B256, call: &Call) -> Result<Receipt, ChainError> {
         let deadline = Instant::now() + INCLUSION;
         loop {
@@ -369,8 +376,7 @@ impl SettlementPort for RpcChain {
         let terms = self.terms(&call, *pending).await?;
         let (raw, hash) = self.signed(&call, &terms).await?;
         *pending = Some((terms.nonce, terms.fee));
-        let sent = self.provider.send_raw_transaction(&raw).await;
-        sent.map_err(failed)?;
+        self.broadcast(&raw).await?;
         let receipt = self.settled(hash, &call).await?;
         *pending = None;
         Ok(receipt)
@@ -389,8 +395,7 @@ impl SettlementPort for RpcChain {
             let mut hashes = Vec::with_capacity(lot.len());
             for call in lot {
                 let (raw, hash) = self.signed(call, &terms).await?;
-                let sent = self.provider.send_raw_transaction(&raw).await;
-                sent.map_err(failed)?;
+                self.broadcast(&raw).await?;
                 hashes.push(hash);
                 terms.nonce += 1;
             }

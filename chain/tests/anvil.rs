@@ -84,14 +84,14 @@ async fn storage_is_proven_against_a_header() {
     );
     assert!(report.covered && report.evidence == "merkle proof");
     let at = port.finalized().await.unwrap();
-    let nowhere = B256::repeat_byte(0x77);
-    let absent = port.storage(at, world.vault.address(), &[nowhere]);
+    let nowhere = [B256::repeat_byte(0x77)];
+    let absent = port.storage(at, world.vault.address(), &nowhere);
     assert_eq!(absent.await.unwrap(), [U256::ZERO]);
     let other = lifeboat_chain::BlockRef {
         hash: B256::repeat_byte(1),
         ..at
     };
-    let refused = port.storage(other, world.vault.address(), &[nowhere]);
+    let refused = port.storage(other, world.vault.address(), &nowhere);
     assert!(refused.await.is_err());
 }
 

@@ -102,6 +102,7 @@ fn sample() -> Block {
         time: TimeMs::new(6),
         executed: Height::new(0),
         state_root: Digest([3; 32]),
+        exit_root: Digest([4; 32]),
     };
     let context = commonware_consensus::CertifiableBlock::context(&genesis);
     let body = Body::from_encoded(

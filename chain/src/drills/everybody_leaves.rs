@@ -1,7 +1,7 @@
 //! Drill 21: the operator is gone for good. Everybody has open options, the index moves 12 %, and every
 //! account leaves by the chain alone.
 
-use std::collections::HashMap;
+use std::collections::BTreeMap;
 use std::time::Instant;
 
 use alloy_primitives::Address as ChainAddress;
@@ -215,8 +215,8 @@ fn decoded(leaf: &[u8]) -> Result<ExitLeaf, DrillError> {
 }
 
 /// What each account was paid.
-async fn payments(world: &World) -> Result<HashMap<u32, u64>, DrillError> {
-    let mut paid = HashMap::new();
+async fn payments(world: &World) -> Result<BTreeMap<u32, u64>, DrillError> {
+    let mut paid = BTreeMap::new();
     for log in world.vault.events(Exited::SIGNATURE_HASH).await? {
         let event = Exited::decode_raw_log(log.topics, &log.data);
         let event = event.map_err(|error| DrillError::Failed(error.to_string()))?;
@@ -229,7 +229,7 @@ async fn payments(world: &World) -> Result<HashMap<u32, u64>, DrillError> {
 fn are_exact(
     certified: &Certified,
     prices: &[Price],
-    paid: &HashMap<u32, u64>,
+    paid: &BTreeMap<u32, u64>,
 ) -> Result<bool, DrillError> {
     let points = certified.summary.points(prices);
     let points = points.map_err(|error| DrillError::Failed(error.to_string()))?;

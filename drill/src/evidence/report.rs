@@ -232,8 +232,10 @@ mod tests {
         let mut plan = crate::plan::calm();
         plan.bounds.rto_ms = 100;
         let judged = |change: fn(&mut DrillReport)| {
-            let mut report = DrillReport::default();
-            report.rto_ms = Figures::new(vec![99.0]);
+            let mut report = DrillReport {
+                rto_ms: Figures::new(vec![99.0]),
+                ..DrillReport::default()
+            };
             plan.invariants.iter().for_each(|id| report.checked(id, 1));
             change(&mut report);
             report.conclude(&plan);

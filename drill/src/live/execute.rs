@@ -464,10 +464,7 @@ impl Run<'_, '_> {
 
 fn latest_view(statuses: &[Option<Status>]) -> u64 {
     let views = statuses.iter().flatten();
-    views
-        .map(|status| status.finalized_view)
-        .max()
-        .unwrap_or(0)
+    views.map(|status| status.finalized_view).max().unwrap_or(0)
 }
 
 /// Holds a run's records to what the run allowed, and keeps those that the judge is to find in the logs.
