@@ -39,10 +39,10 @@ pub struct LeavingReport {
     pub held: u64,
     /// Units that were paid.
     pub paid: u64,
-    /// Units that rounding left: less than one an account.
+    /// Units of the fund that were kept for accounts under zero, and that no account needed.
+    pub reserve_left: u64,
+    /// Units that rounding left beside them: less than one an account.
     pub dust: u64,
-    /// Every account was paid what its ladders say, to the unit.
-    pub exact: bool,
     /// Gas of the freeze, of fixing the prices, and of exits.
     pub gas_freeze: u64,
     /// See `gas_freeze`.
@@ -85,14 +85,18 @@ pub async fn everybody_leaves(
     gas.push(first.exit);
     let seconds_leaving = began.elapsed().as_secs_f64();
     let paid = payments(world).await?;
-    let exact = are_exact(&certified, &prices, &paid)?;
-    let dust = world.vault.balance_of(world.vault.address()).await?;
-    let sum: u64 = paid.values().sum();
-    check(exact && sum + dust == held, || {
-        "an account was not paid what its ladders say".into()
+    let due = due(&certified, &prices)?;
+    check(paid == due.payments, || {
+        first_difference(&paid, &due.payments)
     })?;
+    let left = world.vault.balance_of(world.vault.address()).await?;
+    let sum: u64 = paid.values().sum();
+    check(sum + left == held, || {
+        format!("{sum} units were paid and {left} are left of {held}")
+    })?;
+    let dust = left.saturating_sub(due.reserve_left);
     check(dust < u64::from(certified.accounts()), || {
-        format!("{dust} units are left in the vault")
+        format!("rounding left {dust} units in the vault")
     })?;
     gas.sort_unstable();
     Ok(LeavingReport {
@@ -100,8 +104,8 @@ pub async fn everybody_leaves(
         with_options: with_options(&certified),
         held,
         paid: sum,
+        reserve_left: due.reserve_left,
         dust,
-        exact,
         gas_freeze: first.freeze,
         gas_prices: first.prices,
         gas_exit: [gas[0], gas[gas.len() / 2], gas[gas.len() - 1]],
@@ -225,25 +229,51 @@ async fn payments(world: &World) -> Result<BTreeMap<u32, u64>, DrillError> {
     Ok(paid)
 }
 
-/// Whether everybody was paid what Rust says that the leaf is worth.
-fn are_exact(
-    certified: &Certified,
-    prices: &[Price],
-    paid: &BTreeMap<u32, u64>,
-) -> Result<bool, DrillError> {
+/// What Rust says that the chain owes.
+struct Due {
+    /// To each account that is owed something.
+    payments: BTreeMap<u32, u64>,
+    /// Of the fund's reserve, what accounts under zero do not need.
+    reserve_left: u64,
+}
+
+fn due(certified: &Certified, prices: &[Price]) -> Result<Due, DrillError> {
+    let failed = |what: String| DrillError::Failed(what);
     let points = certified.summary.points(prices);
-    let points = points.map_err(|error| DrillError::Failed(error.to_string()))?;
+    let points = points.map_err(|error| failed(error.to_string()))?;
+    let reserve = u64::try_from(certified.summary.fund_reserve.get()).unwrap_or(0);
+    let (mut payments, mut deficits) = (BTreeMap::new(), 0);
     for account in 0..certified.accounts() {
-        let (leaf, _) = certified
-            .leaf(account)
-            .ok_or_else(|| DrillError::Failed(format!("account {account} has no leaf")))?;
+        let leaf = certified.leaf(account);
+        let (leaf, _) = leaf.ok_or_else(|| failed(format!("account {account} has no leaf")))?;
         let value = decoded(leaf)?.view().value(&points);
-        let value = value.map_err(|error| DrillError::Failed(error.to_string()))?;
-        if u128::from(paid.get(&account).copied().unwrap_or(0)) != value.claim() {
-            return Ok(false);
+        let value = value.map_err(|error| failed(error.to_string()))?.get();
+        let mut claim = u64::try_from(value).unwrap_or(0);
+        deficits += u64::try_from(-value).unwrap_or(0);
+        if account == 0 {
+            claim = claim.saturating_sub(reserve);
+        }
+        if claim > 0 {
+            payments.insert(account, claim);
         }
     }
-    Ok(true)
+    let reserve_left = reserve.saturating_sub(deficits);
+    Ok(Due {
+        payments,
+        reserve_left,
+    })
+}
+
+fn first_difference(paid: &BTreeMap<u32, u64>, due: &BTreeMap<u32, u64>) -> String {
+    let accounts = paid.keys().chain(due.keys());
+    let other = accounts.copied().find(|id| paid.get(id) != due.get(id));
+    let units = |of: &BTreeMap<u32, u64>| other.and_then(|id| of.get(&id).copied()).unwrap_or(0);
+    format!(
+        "account {} was paid {}, and its ladders say {}",
+        other.unwrap_or_default(),
+        units(paid),
+        units(due)
+    )
 }
 
 fn with_options(certified: &Certified) -> u32 {

@@ -27,7 +27,10 @@ pub fn shrink(plan: &Plan, attempts: u32, mut fails: impl FnMut(&Plan) -> bool) 
                 let mut candidate = best.clone();
                 candidate.faults[place] = simpler;
                 candidate.faults.sort_by_key(|planned| planned.at_ms);
-                try_one(candidate, &mut best);
+                // The next ones are of the fault as it was: the next round makes them of the new one.
+                if try_one(candidate, &mut best) {
+                    break;
+                }
             }
         }
         if best == before {

@@ -30,6 +30,8 @@ const AGREEMENT_MS: u64 = 3_000;
 const REOPENING_MS: u64 = 5_000;
 /// Until options are listed and marked.
 const LISTING_MS: u64 = 60_000;
+/// Books that the load is on: few, so that a dozen orders a second meet each other.
+const BOOKS: usize = 2;
 /// Commands that are signed at a time.
 const BATCH: usize = 64;
 
@@ -105,6 +107,7 @@ impl Stage {
             let found = cluster.node(0).and_then(|node| node.with_engine(targets));
             if let Some(found) = found.filter(|found| !found.is_empty()) {
                 market.target = found.first().map(|(listed, _)| *listed);
+                let found = found.into_iter().take(BOOKS).collect();
                 market.load = Some(LoadPlan::new(market.settings, found));
                 return true;
             }

@@ -1,8 +1,9 @@
 //! The whole engine's speed and memory, without signatures except where they are what is measured.
 //!
 //! `cargo bench -p lifeboat-engine --features unchecked --bench engine -- PART…` where a part is
-//! `quotes`, `marks`, `memory`, `recovery`, `signatures`, or the path of an order stream (one quick run with `--quick`; made by the matching
-//! workload's generator; see the bench `matching`). Times are this thread's CPU time unless said;
+//! `quotes`, `marks`, `memory`, `recovery`, `recovery-large`, `signatures`, or the path of an order stream
+//! (one quick run with `--quick`; made by the generator of the matching workload, see the bench
+//! `matching`). Times are this thread's CPU time unless said;
 //! pin the process to one core. The heap has huge pages as in the program, unless `GLIBC_TUNABLES` is set.
 #![allow(
     clippy::unwrap_used,
@@ -61,6 +62,7 @@ fn main() {
             "marks" => marks::report(),
             "memory" => memory::report(),
             "recovery" => recovery::report(quick),
+            "recovery-large" => recovery::report_large(),
             "signatures" => signatures::report(),
             path => done = stream::report(path, quick),
         }

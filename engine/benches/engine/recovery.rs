@@ -11,11 +11,16 @@ use std::time::{Duration, Instant};
 use crate::clock::median_and_best;
 use crate::marks::with_positions;
 use crate::venue::{Venue, limit};
-use lifeboat_engine::Engine;
 use lifeboat_engine::command::Action;
 use lifeboat_engine::types::{Side, TimeInForce};
+use lifeboat_engine::{CheckedCommand, Engine};
 
+/// Resting orders, and keys of Redis.
 const ORDERS: u32 = 1_000_000;
+/// The same of the large run.
+const ORDERS_LARGE: u32 = 10_000_000;
+/// Commands that are signed and kept before they are run.
+const BATCH: u32 = 1_000_000;
 /// Accounts of the state that is nearly all orders.
 const TRADERS: u32 = 10_000;
 /// Accounts of the whole state, with ten positions each.
@@ -26,57 +31,84 @@ const BUFFER: usize = 1 << 20;
 
 /// Measures loading and replay; `quick` leaves the million accounts out.
 pub fn report(quick: bool) {
-    let folder = std::env::temp_dir().join(format!("lifeboat-recovery-{}", std::process::id()));
-    fs::create_dir_all(&folder).expect("a folder for snapshots");
+    let folder = folder();
     println!("recovery: wall time, files warm, median [best] of {RUNS}");
     let mut venue = Venue::open(TRADERS, 100_000_000, BOOKS, 100);
-    let replayed = rest(&mut venue, TRADERS);
+    replay(&mut venue, TRADERS, ORDERS);
     loading("orders", &venue, &folder);
-    println!(
-        "  replay of {ORDERS} orders into books: {:.2} s",
-        replayed.as_secs_f64()
-    );
     drop(venue);
     if !quick {
         let mut venue = with_positions(ACCOUNTS);
-        rest(&mut venue, ACCOUNTS);
+        rest(&mut venue, ACCOUNTS, ORDERS);
         loading("whole state", &venue, &folder);
     }
-    match redis(&folder) {
+    beside_redis(&folder, ORDERS);
+}
+
+/// The same with ten million orders of a million accounts with ten positions each.
+pub fn report_large() {
+    let folder = folder();
+    println!("recovery, large: wall time, files warm, median [best] of {RUNS}");
+    let mut venue = with_positions(ACCOUNTS);
+    replay(&mut venue, ACCOUNTS, ORDERS_LARGE);
+    loading("whole state", &venue, &folder);
+    drop(venue);
+    beside_redis(&folder, ORDERS_LARGE);
+}
+
+fn folder() -> PathBuf {
+    let folder = std::env::temp_dir().join(format!("lifeboat-recovery-{}", std::process::id()));
+    fs::create_dir_all(&folder).expect("a folder for snapshots");
+    folder
+}
+
+fn replay(venue: &mut Venue, accounts: u32, orders: u32) {
+    let took = rest(venue, accounts, orders);
+    println!(
+        "  replay of {orders} orders into books: {:.2} s",
+        took.as_secs_f64()
+    );
+}
+
+fn beside_redis(folder: &Path, keys: u32) {
+    match redis(folder, keys) {
         Ok((rdb, aof)) => println!(
-            "  Redis, {ORDERS} keys: RDB loaded in {:.2} s, AOF replayed in {:.2} s",
+            "  Redis, {keys} keys: RDB loaded in {:.2} s, AOF replayed in {:.2} s",
             rdb.as_secs_f64(),
             aof.as_secs_f64()
         ),
         Err(why) => println!("  Redis: not measured, {why}"),
     }
-    let _ = fs::remove_dir_all(&folder);
+    let _ = fs::remove_dir_all(folder);
 }
 
-/// Puts a million orders into the books, and says how long that took.
-fn rest(venue: &mut Venue, accounts: u32) -> Duration {
-    let mut commands = Vec::with_capacity(ORDERS as usize);
-    for at in 0..ORDERS {
-        let account = 1 + at % accounts;
-        let ticks = 3_000 + at % 1_000;
-        let order = limit(
-            at * 7 % BOOKS,
-            Side::Buy,
-            1,
-            ticks,
-            TimeInForce::GoodTilCancelled,
-        );
-        commands.push(venue.command(account, Action::PlaceOrder(order)));
+/// Puts orders into the books, and says how long that took without making them.
+fn rest(venue: &mut Venue, accounts: u32, orders: u32) -> Duration {
+    let mut took = Duration::ZERO;
+    for first in (0..orders).step_by(BATCH as usize) {
+        let last = orders.min(first + BATCH);
+        let commands: Vec<_> = (first..last).map(|at| one(venue, accounts, at)).collect();
+        let started = Instant::now();
+        for command in &commands {
+            venue.run(command);
+            venue.events.clear();
+        }
+        venue.engine.root_stage();
+        took += started.elapsed();
     }
-    let started = Instant::now();
-    for command in &commands {
-        venue.run(command);
-        venue.events.clear();
-    }
-    venue.engine.root_stage();
-    let took = started.elapsed();
-    assert_eq!(venue.engine.live_orders(), ORDERS, "every order rests");
+    assert_eq!(venue.engine.live_orders(), orders, "every order rests");
     took
+}
+
+fn one(venue: &mut Venue, accounts: u32, at: u32) -> CheckedCommand {
+    let order = limit(
+        at * 7 % BOOKS,
+        Side::Buy,
+        1,
+        3_000 + at % 1_000,
+        TimeInForce::GoodTilCancelled,
+    );
+    venue.command(1 + at % accounts, Action::PlaceOrder(order))
 }
 
 fn loading(what: &str, venue: &Venue, folder: &Path) {
@@ -161,7 +193,7 @@ impl Redis {
             .map_err(|_| "there is no redis-server on this machine".to_owned())?;
         let server = Self { child, port };
         // It answers LOADING until it has loaded.
-        while started.elapsed() < Duration::from_secs(120) {
+        while started.elapsed() < Duration::from_secs(300) {
             if server
                 .ask(b"PING\r\n")
                 .is_ok_and(|answer| answer.starts_with(b"+PONG"))
@@ -182,11 +214,11 @@ impl Redis {
         Ok(answer)
     }
 
-    fn fill(&self) -> std::io::Result<()> {
+    fn fill(&self, keys: u32) -> std::io::Result<()> {
         let mut stream = TcpStream::connect((Ipv4Addr::LOCALHOST, self.port))?;
         let mut writer = BufWriter::with_capacity(BUFFER, stream.try_clone()?);
         let drain = std::thread::spawn(move || {
-            let mut left = ORDERS as usize * 5; // "+OK\r\n" for each.
+            let mut left = keys as usize * 5; // "+OK\r\n" for each.
             let mut buffer = vec![0; 1 << 16];
             while left > 0 {
                 match stream.read(&mut buffer) {
@@ -195,7 +227,7 @@ impl Redis {
                 }
             }
         });
-        for at in 0..ORDERS {
+        for at in 0..keys {
             let value = [b'x'; 64];
             write!(writer, "*3\r\n$3\r\nSET\r\n$14\r\norder:{at:08}\r\n$64\r\n")?;
             writer.write_all(&value)?;
@@ -207,8 +239,8 @@ impl Redis {
     }
 }
 
-/// How long Redis takes to load an RDB and to replay an AOF of a million keys of 64 bytes.
-fn redis(folder: &Path) -> Result<(Duration, Duration), String> {
+/// How long Redis takes to load an RDB and to replay an AOF of so many keys of 64 bytes.
+fn redis(folder: &Path, keys: u32) -> Result<(Duration, Duration), String> {
     let failed = |error: std::io::Error| error.to_string();
     let place = |name: &str| -> Result<PathBuf, String> {
         let path = folder.join(name);
@@ -218,7 +250,7 @@ fn redis(folder: &Path) -> Result<(Duration, Duration), String> {
     let (rdb, aof) = (place("rdb")?, place("aof")?);
     for (path, append) in [(&rdb, false), (&aof, true)] {
         let (server, _) = Redis::start(path, append)?;
-        server.fill().map_err(failed)?;
+        server.fill(keys).map_err(failed)?;
         let saving: &[u8] = if append {
             b"SHUTDOWN NOSAVE\r\n"
         } else {
