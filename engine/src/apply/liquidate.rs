@@ -33,11 +33,20 @@ impl Engine {
 
     /// Whether every underlying the account holds has an index young enough to liquidate by.
     fn prices_are_fresh(&self, account: AccountId) -> bool {
+        self.holds_only_fresh(account, |holding| holding.position != 0)
+    }
+
+    /// The same of everything its initial margin rests on, open orders included.
+    pub(super) fn margin_prices_are_fresh(&self, account: AccountId) -> bool {
+        self.holds_only_fresh(account, |_| true)
+    }
+
+    fn holds_only_fresh(&self, account: AccountId, counts: impl Fn(&Holding) -> bool) -> bool {
         let age_max = self.parameters.liquidation.index_age_ms_max;
         let Some(entry) = self.ledger.account(account) else {
             return false;
         };
-        entry.holdings.iter().filter(|h| h.position != 0).all(|h| {
+        entry.holdings.iter().filter(|h| counts(h)).all(|h| {
             let instrument = self.instruments.get(h.instrument);
             let feed =
                 instrument.and_then(|i| self.feeds.get(usize::from(i.terms.underlying.get())));

@@ -317,6 +317,32 @@ fn nothing_leaves_below_initial_margin() {
 }
 
 #[test]
+fn more_margin_stays_while_prices_are_old() {
+    let mut venue = with_vault(&[100_000, 100_000, 5]);
+    let call = venue.call();
+    venue.trade(1, 2, call, 50, 2_000);
+    let seller = AccountId::new(1);
+    let free = |venue: &Venue, id| venue.engine.free_cash(id).unwrap().get();
+    let within = |venue: &Venue, part: i64| {
+        let margin = venue.engine.margin_summary(seller).unwrap();
+        let required = margin.initial.get() + (margin.initial.get() * part + 3) / 4;
+        (margin.equity.get() - required).min(venue.cash(1))
+    };
+    assert_eq!(free(&venue, seller), within(&venue, 0));
+    while venue.engine.margin_prices_are_fresh(seller) {
+        venue.block();
+    }
+    let held = within(&venue, 1);
+    assert_eq!(free(&venue, seller), held);
+    assert_eq!(venue.withdraw(1, held + 1), Err(Reject::MarginBelowInitial));
+    // Who holds nothing takes everything.
+    assert_eq!(free(&venue, AccountId::new(3)), 5_000_000);
+    venue.observe_until(90_000, 5, |_| false);
+    assert_eq!(free(&venue, seller), within(&venue, 0));
+    assert!(free(&venue, seller) > held);
+}
+
+#[test]
 fn a_vault_that_is_short_holds_withdrawals() {
     let mut venue = with_vault(&[5, 5]);
     let anchored = |block, assets, paid| VaultEvent::Anchored {
