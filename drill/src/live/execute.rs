@@ -367,13 +367,16 @@ impl Run<'_, '_> {
         Ok(())
     }
 
-    /// Looks at every validator. True if all are ready.
+    /// Looks at every validator. True if all are ready, in the last of the modes that the plan expects.
     fn look(&mut self) -> Result<bool, DrillError> {
         let mut all_ready = true;
         let statuses = self.scene.fleet.statuses();
         let highest = latest_view(&statuses);
+        let last = self.scene.plan.modes.last().cloned();
+        let arrived = |mode| last.as_ref().is_none_or(|last| mode_name(mode) == last);
         for (index, status) in statuses.iter().enumerate() {
-            all_ready &= status.as_ref().is_some_and(|status| status.ready);
+            let there = |status: &Status| status.ready && arrived(status.mode);
+            all_ready &= status.as_ref().is_some_and(there);
             self.look_at(index, status.as_ref(), highest);
         }
         Ok(all_ready)
