@@ -80,6 +80,9 @@ def quoted_call(ex):
     """A BTC call with a bid and an ask, nearest the money of the first expiry."""
     summaries = ex.public_get_get_book_summary_by_currency({"currency": "BTC", "kind": "option"})
     index = float(ex.public_get_get_index_price({"index_name": "btc_usdc"})["result"]["index_price"])
+    if any(summary["instrument_name"] not in ex.markets_by_id for summary in summaries["result"]):
+        # An expiry was listed since: they come at 00:00 UTC.
+        ex.load_markets(True)
     best = None
     for summary in summaries["result"]:
         market = ex.markets_by_id[summary["instrument_name"]][0]
