@@ -30,19 +30,15 @@ pub fn deposit_events(observed: &Observed) -> Vec<VaultEvent> {
             blocks,
             ..
         } => {
-            let pairs: Vec<_> = deposits.iter().zip(blocks).collect();
-            let mut number = *first;
-            let mut events = Vec::new();
-            for block in pairs.chunk_by(|one, next| one.1 == next.1) {
-                for part in block.chunks(VAULT_EVENTS_MAX) {
-                    events.push(VaultEvent::Deposits {
-                        first: number,
-                        deposits: part.iter().map(|(deposit, _)| **deposit).collect(),
-                    });
-                    number += part.len() as u64;
-                }
-            }
-            events
+            let pairs: Vec<_> = deposits
+                .iter()
+                .copied()
+                .zip(blocks.iter().copied())
+                .collect();
+            parts(*first, &pairs, |first, deposits| VaultEvent::Deposits {
+                first,
+                deposits,
+            })
         }
     }
 }
@@ -77,7 +73,7 @@ pub async fn requests(
         0,
     );
     let mut requests = Vec::new();
-    for (_, event) in
+    for (log, event) in
         numbered::<WithdrawalForced>(vault, first, count, |event| event.number).await?
     {
         let kept = word(vault, at, layout::entry(layout::REQUESTS, event.number)).await?;
@@ -85,13 +81,14 @@ pub async fn requests(
             let what = format!("request {} is another owner's", event.number);
             return Err(ChainError::NotProven(what));
         }
-        requests.push(ForcedRequest {
+        let request = ForcedRequest {
             owner: types::Address(event.owner.0.0),
             amount: Cash::new(i64::try_from(event.amount).unwrap_or(i64::MAX)),
             recipient: types::Address(event.recipient.0.0),
-        });
+        };
+        requests.push((request, log.block));
     }
-    Ok(parts(first, requests, |first, requests| {
+    Ok(parts(first, &requests, |first, requests| {
         VaultEvent::ForcedRequests { first, requests }
     }))
 }
@@ -125,13 +122,14 @@ pub async fn crystallisations(
         let leaf = sold.and_then(|call| ExitLeaf::decode(&call.leaf).ok());
         let leaf = leaf.filter(|leaf| leaf.account.get() == event.index);
         let unknown = || ChainError::Malformed(format!("the leaf of account {}", event.index));
-        accounts.push(Crystallisation {
+        let sale = Crystallisation {
             account: AccountId::new(event.index),
             cash: leaf.ok_or_else(unknown)?.cash,
             paid: Cash::new(i64::try_from(event.paid).unwrap_or(i64::MAX)),
-        });
+        };
+        accounts.push((sale, log.block));
     }
-    Ok(parts(first, accounts, |first, accounts| {
+    Ok(parts(first, &accounts, |first, accounts| {
         VaultEvent::Crystallised { first, accounts }
     }))
 }
@@ -187,15 +185,19 @@ async fn numbered<E: SolEvent>(
     }
 }
 
+/// Lists cut at the chain's blocks and at the engine's bound.
 fn parts<T: Clone>(
     mut first: u64,
-    all: Vec<T>,
+    all: &[(T, u64)],
     event: fn(u64, Vec<T>) -> VaultEvent,
 ) -> Vec<VaultEvent> {
     let mut events = Vec::new();
-    for part in all.chunks(VAULT_EVENTS_MAX) {
-        events.push(event(first, part.to_vec()));
-        first += part.len() as u64;
+    for block in all.chunk_by(|one, next| one.1 == next.1) {
+        for part in block.chunks(VAULT_EVENTS_MAX) {
+            let list = part.iter().map(|(entry, _)| entry.clone()).collect();
+            events.push(event(first, list));
+            first += part.len() as u64;
+        }
     }
     events
 }

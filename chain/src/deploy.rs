@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use alloy_primitives::{Address, Bytes, I256, U256};
 use alloy_sol_types::{SolCall as _, SolConstructor};
-use lifeboat_engine::types::{ChainId, Price};
+use lifeboat_engine::types::{self, ChainId, Price};
 use serde::{Deserialize, Serialize};
 
 use crate::bindings::feed::PriceFeed;
@@ -13,7 +13,7 @@ use crate::bindings::token::Token;
 use crate::bindings::vault::LifeboatVault::{self, Feed};
 use crate::bls;
 use crate::port::{Call, ChainError, SettlementPort};
-use crate::vault::Vault;
+use crate::vault::{self, Vault};
 
 /// Digits after the point of a development feed: those of [`Price`].
 const FEED_DECIMALS: u8 = 6;
@@ -96,6 +96,31 @@ pub async fn deploy(
         key,
         feeds,
     })
+}
+
+/// Mints development collateral and deposits it for these owners, in this order.
+///
+/// # Errors
+/// See [`ChainError`].
+pub async fn endow(
+    port: &Arc<dyn SettlementPort>,
+    deployment: &Deployment,
+    deposits: &[(types::Address, u64)],
+) -> Result<(), ChainError> {
+    let to = port.sender().ok_or(ChainError::NoSender)?;
+    let amount = deposits.iter().map(|(_, amount)| U256::from(*amount)).sum();
+    let mint = Token::mintCall { to, amount }.abi_encode();
+    let (spender, value) = (deployment.vault, amount);
+    let approve = Token::approveCall { spender, value }.abi_encode();
+    for input in [mint, approve] {
+        port.send(Call::to(deployment.token, input)).await?;
+    }
+    let calls = deposits.iter().map(|(owner, amount)| {
+        let (owner, amount) = (vault::address(*owner), *amount);
+        let deposit = LifeboatVault::depositCall { owner, amount };
+        Call::to(deployment.vault, deposit.abi_encode())
+    });
+    port.send_all(calls.collect()).await.map(drop)
 }
 
 fn feed(aggregator: Address) -> Feed {

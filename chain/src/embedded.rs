@@ -1,8 +1,8 @@
 //! A chain in this process: Ethereum's own rules, one transaction a block, kept in a file.
 //!
 //! It is what `run` settles on when nobody named a chain. It is its own authority: no signature is
-//! asked of who sends, gas costs nothing, and there are no state roots, because whoever reads this
-//! chain already runs it. The rules are pinned to one fork, so that the same file gives the same state
+//! asked of who sends in this process, gas costs nothing, and there are no state roots, because whoever
+//! reads this chain already runs it, or takes its word (`serve`). The rules are pinned to one fork, so that the same file gives the same state
 //! with every later version.
 
 use std::path::Path;
@@ -20,15 +20,13 @@ use revm::primitives::hardfork::SpecId;
 use revm::state::{AccountInfo, Bytecode, EvmState};
 use revm::{Database as _, DatabaseRef as _, ExecuteEvm as _, MainBuilder as _, MainContext as _};
 
-use crate::journal::{Change, Event, Journal, Record, Transaction};
+use crate::journal::{Change, Event, GAS, Journal, Record, Transaction};
 use crate::port::{
     BlockRef, Call, ChainError, Development, Evidence, LogEntry, LogQuery, Receipt, SettlementPort,
 };
 
 /// The fork whose rules hold.
 const FORK: SpecId = SpecId::OSAKA;
-/// Gas that a transaction may use: the fork's own bound.
-const GAS: u64 = 1 << 24;
 
 /// Where an embedded chain's time comes from.
 #[derive(Clone, Copy, Debug)]
@@ -110,6 +108,59 @@ impl EmbeddedChain {
             final_after: blocks,
             ..self.clone()
         }
+    }
+
+    /// The block with this number.
+    #[cfg(feature = "rpc")]
+    pub(crate) fn record(&self, number: u64) -> Option<Record> {
+        self.lock().record(number).cloned()
+    }
+
+    /// The block with this hash.
+    #[cfg(feature = "rpc")]
+    pub(crate) fn record_of(&self, hash: B256) -> Option<Record> {
+        let inner = self.lock();
+        let mut newest_first = inner.records.iter().rev();
+        newest_first.find(|record| record.hash() == hash.0).cloned()
+    }
+
+    /// The block of a transaction.
+    #[cfg(feature = "rpc")]
+    pub(crate) fn record_with(&self, transaction: B256) -> Option<Record> {
+        let inner = self.lock();
+        let sent = inner
+            .records
+            .iter()
+            .rev()
+            .filter(|r| r.transaction.is_some());
+        let mut sent = sent.filter(|record| transaction_id(record) == transaction);
+        sent.next().cloned()
+    }
+
+    /// How many transactions this port's account sent.
+    #[cfg(feature = "rpc")]
+    pub(crate) fn nonce(&self) -> u64 {
+        let account = self.lock().db.basic(self.sender).ok().flatten();
+        account.unwrap_or_default().nonce
+    }
+
+    /// A contract's code.
+    #[cfg(feature = "rpc")]
+    pub(crate) fn code(&self, address: Address) -> Bytes {
+        let account = self.lock().db.basic(address).ok().flatten();
+        let code = account.and_then(|account| account.code);
+        code.map_or_else(Bytes::new, |code| code.original_bytes())
+    }
+
+    /// Gas that a call would use, which is not made.
+    #[cfg(feature = "rpc")]
+    pub(crate) fn gas_of(&self, call: &Call) -> Result<u64, ChainError> {
+        let mut guard = self.lock();
+        let inner = &mut *guard;
+        let block = (inner.number() + 1, inner.now());
+        let (result, _) = self.execute(&mut inner.db, block, call)?;
+        let gas = result.tx_gas_used();
+        succeeded(result).map(|_| gas)
     }
 
     fn lock(&self) -> MutexGuard<'_, Inner> {
@@ -231,7 +282,7 @@ fn changes(state: EvmState) -> Vec<Change> {
     changes
 }
 
-fn transaction_id(record: &Record) -> B256 {
+pub(crate) fn transaction_id(record: &Record) -> B256 {
     keccak256([&b"transaction"[..], &record.hash()].concat())
 }
 
@@ -241,7 +292,14 @@ impl Inner {
     }
 
     fn hash(&self) -> [u8; 32] {
-        self.records.last().map_or([0; 32], Record::hash)
+        let last = self.records.last();
+        last.map_or_else(|| Record::genesis().hash(), Record::hash)
+    }
+
+    #[cfg(feature = "rpc")]
+    fn record(&self, number: u64) -> Option<&Record> {
+        self.records
+            .get(usize::try_from(number.checked_sub(1)?).ok()?)
     }
 
     /// The time of a block that is made now.
@@ -284,7 +342,7 @@ impl Inner {
         let Some(index) = number.checked_sub(1) else {
             return Some(BlockRef {
                 number: 0,
-                hash: B256::ZERO,
+                hash: Record::genesis().hash().into(),
                 time: 0,
             });
         };

@@ -6,9 +6,12 @@ use std::fs::{File, OpenOptions};
 use std::io::{self, Read as _, Seek as _, Write as _};
 use std::path::Path;
 
+use alloy_consensus::Header;
 use borsh::{BorshDeserialize, BorshSerialize};
 use lifeboat_engine::commitment::keccak256;
 
+/// Gas that a block, and so its transaction, may use: the fork's bound of one transaction.
+pub const GAS: u64 = 1 << 24;
 /// Bytes of a record's length and checksum.
 const FRAME: usize = 4 + 8;
 
@@ -53,9 +56,34 @@ pub struct Record {
 }
 
 impl Record {
-    /// The block's hash: of everything in it.
+    /// What stands before the first block.
+    pub const fn genesis() -> Self {
+        Self {
+            number: 0,
+            time: 0,
+            parent: [0; 32],
+            transaction: None,
+            changes: Vec::new(),
+        }
+    }
+
+    /// The block's header, as Ethereum has it. Its extra data is the hash of everything in the block.
+    pub fn header(&self) -> Header {
+        Header {
+            parent_hash: self.parent.into(),
+            number: self.number,
+            timestamp: self.time,
+            gas_limit: GAS,
+            gas_used: self.transaction.as_ref().map_or(0, |sent| sent.gas),
+            base_fee_per_gas: Some(0),
+            extra_data: keccak256(&encoded(self)).0.to_vec().into(),
+            ..Header::default()
+        }
+    }
+
+    /// The block's hash: its header's, as any client computes it.
     pub fn hash(&self) -> [u8; 32] {
-        keccak256(&encoded(self)).0
+        self.header().hash_slow().0
     }
 }
 
@@ -83,6 +111,8 @@ impl Journal {
             .create(true)
             .truncate(false)
             .open(path)?;
+        // Two processes that append would each forget the other's blocks.
+        file.try_lock()?;
         let mut bytes = Vec::new();
         file.read_to_end(&mut bytes)?;
         let (records, good) = read(&bytes)?;
@@ -158,6 +188,8 @@ mod tests {
         let (mut journal, none) = Journal::open(&path).unwrap();
         assert!(none.is_empty());
         (1..=3).for_each(|number| journal.append(&record(number)).unwrap());
+        assert!(Journal::open(&path).is_err(), "one process at a time");
+        drop(journal);
         let whole = std::fs::read(&path).unwrap();
         for cut in 1..whole.len() / 3 {
             std::fs::write(&path, &whole[..whole.len() - cut]).unwrap();

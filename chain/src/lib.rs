@@ -8,7 +8,7 @@
 //!
 //! | adapter | feature | what it is |
 //! |---|---|---|
-//! | [`EmbeddedChain`] | always | an EVM in this process, its own authority, kept in a file |
+//! | [`EmbeddedChain`] | always | an EVM in this process, its own authority, kept in a file; `rpc` serves it to wallets |
 //! | `RpcChain` | `rpc` | any EVM chain by URL; what it says of storage is proven against a header |
 
 pub mod anchor;
@@ -28,7 +28,10 @@ pub mod proof_file;
 pub mod relayer;
 #[cfg(feature = "rpc")]
 mod rpc;
+#[cfg(feature = "rpc")]
+mod serve;
 mod vault;
+mod watch;
 
 pub use alloy_primitives::Address;
 pub use embedded::{Clock, EmbeddedChain};
@@ -37,4 +40,7 @@ pub use port::{
 };
 #[cfg(feature = "rpc")]
 pub use rpc::{ChainKey, Finality, RpcChain, RpcConfig};
+#[cfg(feature = "rpc")]
+pub use serve::{ServedChain, serve};
 pub use vault::{Checkpoint, Stage, Vault, VaultHead};
+pub use watch::{Known, VaultWatch};

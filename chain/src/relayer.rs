@@ -8,6 +8,7 @@ use std::time::Duration;
 
 use alloy_sol_types::SolInterface as _;
 use async_trait::async_trait;
+use lifeboat_proof::exit::ExitSummary;
 use tokio::sync::watch;
 use tokio::time::Instant;
 
@@ -25,7 +26,7 @@ pub trait CheckpointSource: Send + Sync {
 /// When a checkpoint is due.
 #[derive(Clone, Copy, Debug)]
 pub struct Pace {
-    /// At the latest after so long.
+    /// At the latest after so long; at once for a withdrawal that was not certified before.
     pub every: Duration,
     /// Or after so many blocks of the venue.
     pub blocks: u64,
@@ -98,6 +99,9 @@ pub struct Relayer<S> {
     vault: Vault,
     source: S,
     pace: Pace,
+    /// Withdrawals that the last checkpoint seen here certified: one that certifies more is due, since
+    /// somebody waits for it.
+    withdrawals: u32,
     /// The vault's number of checkpoints, and since when.
     moved: Option<(u32, Instant)>,
     status: watch::Sender<RelayStatus>,
@@ -110,6 +114,7 @@ impl<S: CheckpointSource> Relayer<S> {
             vault,
             source,
             pace,
+            withdrawals: 0,
             moved: None,
             status: watch::Sender::new(RelayStatus::default()),
         }
@@ -197,14 +202,19 @@ impl<S: CheckpointSource> Relayer<S> {
             return Ok(Step::Idle);
         };
         let newer = height > head.height && executed > head.executed;
+        let certified = ExitSummary::decode(&checkpoint.summary);
+        let certified = certified.map_or(0, |summary| summary.withdrawals_count);
         let due = first_look
+            || certified > self.withdrawals
             || head.number == 0
             || since.elapsed() >= self.pace.every
             || height - head.height.min(height) >= self.pace.blocks;
         if !newer || !due {
             return Ok(Step::Idle);
         }
-        self.post(&checkpoint, height).await
+        let step = self.post(&checkpoint, height).await?;
+        self.withdrawals = certified;
+        Ok(step)
     }
 
     async fn post(&mut self, checkpoint: &Checkpoint, height: u64) -> Result<Step, ChainError> {

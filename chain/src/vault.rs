@@ -317,21 +317,35 @@ impl Vault {
         amount: u64,
     ) -> Result<Receipt, ChainError> {
         let token = self.token().await?;
-        let me = self.port.sender().ok_or(ChainError::NoSender)?;
-        let value = U256::from(amount);
         let mint = Token::mintCall {
-            to: me,
-            amount: value,
-        };
-        let approve = Token::approveCall {
-            spender: self.address,
-            value,
+            to: self.port.sender().ok_or(ChainError::NoSender)?,
+            amount: U256::from(amount),
         };
         self.port.send(Call::to(token, mint.abi_encode())).await?;
+        self.deposit_approved(owner, amount).await
+    }
+
+    /// Lets the vault take the sender's own collateral and deposits it for `owner`.
+    pub async fn deposit_approved(
+        &self,
+        owner: types::Address,
+        amount: u64,
+    ) -> Result<Receipt, ChainError> {
+        let approve = Token::approveCall {
+            spender: self.address,
+            value: U256::from(amount),
+        };
+        let token = self.token().await?;
         self.port
             .send(Call::to(token, approve.abi_encode()))
             .await?;
         self.deposit(owner, amount).await
+    }
+
+    /// Sum and count of all deposits.
+    pub async fn deposits(&self) -> Result<(u64, u64), ChainError> {
+        let flow = self.own(LifeboatVault::flowCall {}).await?;
+        Ok((flow.deposited, flow.deposits))
     }
 
     /// Deposits for `owner` what the sender has approved, in units of the token.

@@ -41,6 +41,7 @@ fn config(url: &str, depth: u64) -> RpcConfig {
         finality: Finality::Depth(depth),
         poll: Duration::from_millis(10),
         timeout: Duration::from_secs(30),
+        own_authority: false,
     }
 }
 
@@ -129,6 +130,7 @@ async fn a_halted_chain_is_a_lag() {
     let Some(node) = node() else { return };
     let impatient = RpcConfig {
         timeout: Duration::from_secs(2),
+        own_authority: false,
         ..config(&node.url, 0)
     };
     let port = Arc::new(RpcChain::open(impatient).await.unwrap());

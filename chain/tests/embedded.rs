@@ -1,20 +1,19 @@
 //! The settlement chain's parts on the embedded EVM: every drill, restarts, and what is refused.
-#![cfg(feature = "drills")]
+#![cfg(all(feature = "drills", feature = "rpc"))]
 
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, Ordering};
 
-use alloy_primitives::{Address, B256, Bytes, U256};
-use async_trait::async_trait;
+use alloy_primitives::{Address, B256};
 use lifeboat_chain::anchor::anchor;
 use lifeboat_chain::attested::{crystallisations, deposit_events, holdings, requests};
 use lifeboat_chain::deposits::{DepositWatcher, Observed};
 use lifeboat_chain::drills::{
-    Interruption, World, deposit_reorg, everybody_leaves, halted_chain, stolen_key,
+    Halting, Switch, World, deposit_reorg, everybody_leaves, halted_chain, stolen_key,
 };
+use lifeboat_chain::exit::{Leaving, Progress};
 use lifeboat_chain::{
-    BlockRef, Call, ChainError, Clock, Development, EmbeddedChain, Evidence, LogEntry, LogQuery,
-    Receipt, SettlementPort,
+    ChainKey, Clock, EmbeddedChain, Finality, Known, RpcChain, RpcConfig, SettlementPort,
+    VaultWatch,
 };
 use lifeboat_engine::command::{ForcedRequest, VaultEvent};
 use lifeboat_engine::types;
@@ -53,99 +52,12 @@ async fn everybody_leaves_with_open_options() {
     println!("{report:?}");
 }
 
-/// A chain that can be told not to answer.
-struct Halting {
-    inner: EmbeddedChain,
-    halted: Arc<AtomicBool>,
-}
-
-struct Switch(Arc<AtomicBool>);
-
-impl Interruption for Switch {
-    fn halt(&self) -> std::io::Result<()> {
-        self.0.store(true, Ordering::SeqCst);
-        Ok(())
-    }
-
-    fn resume(&self) -> std::io::Result<()> {
-        self.0.store(false, Ordering::SeqCst);
-        Ok(())
-    }
-}
-
-impl Halting {
-    fn inner(&self) -> Result<&EmbeddedChain, ChainError> {
-        match self.halted.load(Ordering::SeqCst) {
-            true => Err(ChainError::Away("halted".into())),
-            false => Ok(&self.inner),
-        }
-    }
-}
-
-#[async_trait]
-impl SettlementPort for Halting {
-    fn chain(&self) -> SettlementChain {
-        self.inner.chain()
-    }
-    fn sender(&self) -> Option<Address> {
-        self.inner.sender()
-    }
-    fn evidence(&self) -> Evidence {
-        self.inner.evidence()
-    }
-    async fn newest(&self) -> Result<BlockRef, ChainError> {
-        self.inner()?.newest().await
-    }
-    async fn finalized(&self) -> Result<BlockRef, ChainError> {
-        self.inner()?.finalized().await
-    }
-    async fn block(&self, number: u64) -> Result<Option<BlockRef>, ChainError> {
-        self.inner()?.block(number).await
-    }
-    async fn call(&self, to: Address, input: Bytes) -> Result<Bytes, ChainError> {
-        self.inner()?.call(to, input).await
-    }
-    async fn storage(
-        &self,
-        at: BlockRef,
-        address: Address,
-        slots: &[B256],
-    ) -> Result<Vec<U256>, ChainError> {
-        self.inner()?.storage(at, address, slots).await
-    }
-    async fn logs(&self, query: LogQuery) -> Result<Vec<LogEntry>, ChainError> {
-        self.inner()?.logs(query).await
-    }
-    async fn input(&self, transaction: B256) -> Result<Option<Bytes>, ChainError> {
-        self.inner()?.input(transaction).await
-    }
-    async fn send(&self, call: Call) -> Result<Receipt, ChainError> {
-        self.inner()?.send(call).await
-    }
-}
-
-#[async_trait]
-impl Development for Halting {
-    async fn advance(&self, seconds: u64) -> Result<(), ChainError> {
-        self.inner.advance(seconds).await
-    }
-    async fn mine(&self, blocks: u64) -> Result<(), ChainError> {
-        self.inner.mine(blocks).await
-    }
-    async fn reorganise(&self, depth: u64) -> Result<(), ChainError> {
-        self.inner.reorganise(depth).await
-    }
-}
-
 #[tokio::test]
 async fn a_halted_chain_is_a_lag() {
-    let halted = Arc::new(AtomicBool::new(false));
-    let halting = Halting {
-        inner: chain(),
-        halted: halted.clone(),
-    };
+    let switch = Switch::default();
+    let halting = Halting::new(chain(), switch.clone());
     let mut world = World::new(Arc::new(halting)).await.unwrap();
-    let report = halted_chain(&mut world, &Switch(halted)).await.unwrap();
+    let report = halted_chain(&mut world, &switch).await.unwrap();
     assert_eq!(report.lag_blocks, 300);
     assert_eq!((report.failures, report.checkpoints_to_catch_up), (3, 1));
 }
@@ -268,4 +180,159 @@ async fn what_validators_attest() {
         holdings(&world.vault, at).await.unwrap(),
         VaultEvent::Frozen
     );
+}
+
+/// What an engine knows that has taken in these deposits, and holdings up to a block.
+fn known(deposits: DepositChain, anchored: u64) -> Known {
+    Known {
+        deposits,
+        forced: 0,
+        crystallised: 0,
+        anchored,
+        frozen: false,
+    }
+}
+
+#[tokio::test]
+async fn a_watch_says_what_is_next_until_it_is_known() {
+    let world = World::new(Arc::new(chain())).await.unwrap();
+    let none = DepositChain::default();
+    let mut watch = VaultWatch::new(world.vault.clone(), none, 0);
+    let first = watch.look(&known(none, 0)).await.unwrap();
+    let [VaultEvent::Anchored { block, .. }] = first[..] else {
+        panic!("{first:?}");
+    };
+    assert_eq!(watch.look(&known(none, block)).await.unwrap(), []);
+    // Nobody's holdings changed with an empty block.
+    world.chain.mine(1).await.unwrap();
+    assert_eq!(watch.look(&known(none, block)).await.unwrap(), []);
+    let owner = types::Address([5; 20]);
+    world.vault.deposit_minted(owner, 7).await.unwrap();
+    world.vault.deposit_minted(owner, 8).await.unwrap();
+    let second = watch.look(&known(none, block)).await.unwrap();
+    let [
+        VaultEvent::Deposits { first: 0, deposits },
+        VaultEvent::Anchored { .. },
+    ] = &second[..]
+    else {
+        panic!("{second:?}");
+    };
+    // One block after the other: two lists.
+    assert_eq!(deposits.len(), 1);
+    // It was lost on the way: the same again.
+    assert_eq!(watch.look(&known(none, block)).await.unwrap(), second);
+    let one = none.extended(deposits).unwrap();
+    let third = watch.look(&known(one, u64::MAX)).await.unwrap();
+    let [VaultEvent::Deposits { first: 1, deposits }] = &third[..] else {
+        panic!("{third:?}");
+    };
+    let two = one.extended(deposits).unwrap();
+    assert_eq!(watch.look(&known(two, u64::MAX)).await.unwrap(), []);
+}
+
+#[tokio::test]
+async fn a_watch_takes_back_only_what_was_credited() {
+    let world = World::new(Arc::new(chain())).await.unwrap();
+    let none = DepositChain::default();
+    let owner = types::Address([5; 20]);
+    let mut watch = VaultWatch::new(world.vault.clone(), none, 0);
+    for amount in [7, 8] {
+        world.vault.deposit_minted(owner, amount).await.unwrap();
+    }
+    let seen = watch.look(&known(none, u64::MAX)).await.unwrap();
+    let [VaultEvent::Deposits { deposits, .. }] = &seen[..] else {
+        panic!("{seen:?}");
+    };
+    let one = none.extended(deposits).unwrap();
+    // Both blocks are gone; the engine had credited one of the two.
+    world.chain.reorganise(6).await.unwrap();
+    let back = watch.look(&known(one, u64::MAX)).await.unwrap();
+    let taken = VaultEvent::DepositsUnwound {
+        first: 0,
+        previous: types::Digest::default(),
+        deposits: deposits.clone(),
+    };
+    assert_eq!(back, [taken]);
+    assert_eq!(watch.look(&known(none, u64::MAX)).await.unwrap(), []);
+    // What comes then has the same number.
+    world.vault.deposit_minted(owner, 9).await.unwrap();
+    let again = watch.look(&known(none, u64::MAX)).await.unwrap();
+    assert!(
+        matches!(again[..], [VaultEvent::Deposits { first: 0, .. }]),
+        "{again:?}"
+    );
+}
+
+#[tokio::test]
+async fn the_embedded_chain_is_a_chain_by_url() {
+    let inner = chain();
+    let served = lifeboat_chain::serve(inner.clone(), ([127, 0, 0, 1], 0).into());
+    let served = served.await.unwrap();
+    let key = "59c6995e998f97a5a0044966f0945389dc9e86dae88c7a8412f4603b6b78690d";
+    let config = RpcConfig {
+        url: served.url(),
+        witnesses: Vec::new(),
+        key: Some(ChainKey::parse(key).unwrap()),
+        finality: Finality::Depth(0),
+        poll: std::time::Duration::from_millis(1),
+        timeout: std::time::Duration::from_secs(10),
+        own_authority: true,
+    };
+    let by_url = Arc::new(RpcChain::open(config.clone()).await.unwrap());
+    let (near, far) = (
+        inner.newest().await.unwrap(),
+        by_url.newest().await.unwrap(),
+    );
+    assert_eq!((near, by_url.chain()), (far, CHAIN));
+    let mut world = World::new(by_url.clone()).await.unwrap();
+    an_owner_leaves(&mut world).await;
+    // Proofs of storage are refused, not made up.
+    let strict = RpcConfig {
+        own_authority: false,
+        ..config
+    };
+    let strict = RpcChain::open(strict).await.unwrap();
+    let at = strict.newest().await.unwrap();
+    let vault = world.vault.address();
+    assert!(strict.storage(at, vault, &[B256::ZERO]).await.is_err());
+    assert_eq!(
+        by_url
+            .storage(at, vault, &[B256::ZERO])
+            .await
+            .unwrap()
+            .len(),
+        1
+    );
+}
+
+/// Deposits, a checkpoint, the anchor, a day, and the way out.
+async fn an_owner_leaves(world: &mut World) {
+    let owner = world.chain.sender().unwrap();
+    let whose = lifeboat_chain::drills::owner(owner);
+    let account = world.venue.open(whose);
+    world.vault.deposit_minted(whose, 8_000_000).await.unwrap();
+    world.venue.credit(account, 8_000_000);
+    let certified = world.venue.certify();
+    world.vault.checkpoint(&certified.checkpoint).await.unwrap();
+    let compared = anchor(&world.vault).await.unwrap();
+    assert!(
+        compared.covered && compared.evidence == "own authority",
+        "{compared:?}"
+    );
+    let proof = certified.exit_proof(account).unwrap();
+    let (chain, vault) = proof.vault().unwrap();
+    let proof = proof.account(chain, vault).unwrap();
+    let leaving = Leaving::new(world.vault.clone(), proof, owner);
+    leaving.step().await.unwrap();
+    let Progress::Waiting { until, .. } = leaving.step().await.unwrap() else {
+        panic!("a day is to be waited for");
+    };
+    assert!(until.is_some());
+    world.chain.advance(86_400).await.unwrap();
+    for _ in 0..4 {
+        if leaving.step().await.unwrap() == Progress::Left {
+            break;
+        }
+    }
+    assert_eq!(world.vault.balance_of(owner).await.unwrap(), 8_000_000);
 }

@@ -16,6 +16,7 @@ mod committee;
 mod deposit_reorg;
 mod everybody_leaves;
 mod halted_chain;
+mod halting;
 mod stolen_key;
 mod synthetic;
 
@@ -34,6 +35,7 @@ pub use committee::GroupKey;
 pub use deposit_reorg::{ReorgReport, deposit_reorg};
 pub use everybody_leaves::{LeavingReport, everybody_leaves};
 pub use halted_chain::{HaltReport, Interruption, halted_chain};
+pub use halting::{Halting, Switch};
 pub use stolen_key::{StolenKeyReport, stolen_key};
 pub use synthetic::{Certified, SyntheticVenue};
 

@@ -31,7 +31,11 @@ impl ChainKey {
         self.0.address()
     }
 
-    pub(super) fn sign(&self, hash: &B256) -> Result<Signature, ChainError> {
+    /// Signs a hash: of a transaction, or of what EIP-712 makes of a command.
+    ///
+    /// # Errors
+    /// Never with a sound key.
+    pub fn sign(&self, hash: &B256) -> Result<Signature, ChainError> {
         let signed = self.0.sign_hash_sync(hash);
         signed.map_err(|error| ChainError::Refused(error.to_string()))
     }
