@@ -62,5 +62,7 @@ pub use gateway::Gateway;
 pub use keys::{ApiKey, ApiKeys, KeyError, Scope};
 pub use limits::Rate;
 pub use names::{index_name, option_name};
-pub use port::{AppliedBlock, ProofOf, SubmitError, ValidatorStatus, Venue, VenueStatus};
+pub use port::{
+    AppliedBlock, ProofOf, SettlementStatus, SubmitError, ValidatorStatus, Venue, VenueStatus,
+};
 pub use server::Running;

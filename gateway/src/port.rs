@@ -107,6 +107,27 @@ pub struct VenueStatus {
     pub detail: String,
     /// The validators as seen from here.
     pub validators: Vec<ValidatorStatus>,
+    /// How the vault is; `None` without one.
+    pub settlement: Option<SettlementStatus>,
+}
+
+/// How the venue's vault is, as its relayer saw it last.
+#[derive(Clone, Debug, Default)]
+pub struct SettlementStatus {
+    /// The chain's EIP-155 id.
+    pub chain: u64,
+    /// The vault's address.
+    pub vault: String,
+    /// The height whose checkpoint the vault accepted last; 0 before the first.
+    pub settled: Height,
+    /// The height of the newest checkpoint of the venue.
+    pub newest: Height,
+    /// Milliseconds since the vault's last checkpoint was seen.
+    pub quiet_ms: u64,
+    /// The vault takes no checkpoints any more: everybody leaves on chain.
+    pub frozen: bool,
+    /// Why the chain did not take the last one; `None` when it did.
+    pub failure: Option<String>,
 }
 
 /// One validator as the gateway's own sees it.

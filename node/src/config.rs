@@ -68,6 +68,10 @@ pub struct NodeFile {
     /// nowhere if absent.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub publish: Option<String>,
+    /// The file that says where the venue's vault is and how its chain is reached: this validator then
+    /// attests what happens there. Nothing is attested if absent.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub settlement: Option<PathBuf>,
     /// Every other figure.
     #[serde(default)]
     pub tuning: Tuning,
@@ -116,6 +120,8 @@ pub struct NodeConfig {
     pub epochs: Epochs,
     /// Where finalized blocks are published outside the venue; nowhere if absent.
     pub publish: Option<String>,
+    /// The file about the vault; nothing of it is attested if absent.
+    pub settlement: Option<PathBuf>,
     /// Every other figure.
     pub tuning: Tuning,
 }
@@ -173,6 +179,7 @@ impl NodeConfig {
         let index = usize::from(identity.share.index);
         Ok(Self {
             data: folder.join(node.data),
+            settlement: node.settlement.map(|path| folder.join(path)),
             folder,
             index,
             identity,
@@ -213,6 +220,8 @@ pub struct InitPlan {
     pub seed: [u8; 32],
     /// Where every validator publishes finalized blocks; nowhere if absent.
     pub publish: Option<String>,
+    /// The file about the vault, from every node's folder.
+    pub settlement: Option<PathBuf>,
     /// Every node's figures.
     pub tuning: Tuning,
 }
@@ -245,6 +254,7 @@ pub fn init(
             ingress: Some(address(index, plan.ingress_port)),
             threads: default_threads(),
             publish: plan.publish.clone(),
+            settlement: plan.settlement.clone(),
             tuning: plan.tuning,
         };
         let folder = root.join(format!("node-{index}"));

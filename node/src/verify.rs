@@ -23,6 +23,7 @@ use crate::node::genesis_block;
 use crate::quarantine::{Quarantine, panic_message};
 use crate::shared::ROOT_LAG_MAX;
 use crate::snapshot::{self, Manifest, StateReader};
+use crate::venue::Venue;
 
 /// What a replay found to be in order.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -94,6 +95,9 @@ pub enum VerifyError {
     /// A certificate does not verify.
     #[error("the certificate of block {0} does not verify against the venue's key")]
     Certificate(Height),
+    /// The log is too short.
+    #[error("the block log ends before block {0}")]
+    Ends(Height),
     /// The engine panicked.
     #[error("the engine panicked on block {height}: {cause}")]
     Panicked {
@@ -118,7 +122,23 @@ struct Replay<'a> {
     verified: Verified,
 }
 
-impl Replay<'_> {
+impl<'a> Replay<'a> {
+    fn begin(files: &dyn Files, blueprint: &'a dyn Blueprint) -> Result<Self, VerifyError> {
+        let genesis = genesis_block(blueprint);
+        let mut replay = Self {
+            blueprint,
+            machine: blueprint.genesis(),
+            quarantine: Quarantine::load(files)?,
+            last: (Height::new(0), genesis.header().digest()),
+            roots: vec![genesis.header().state_root],
+            base: Height::new(0),
+            exits: BTreeMap::new(),
+            verified: Verified::default(),
+        };
+        replay.verified.root = genesis.header().state_root;
+        Ok(replay)
+    }
+
     fn step(&mut self, block: &Block) -> Result<(), VerifyError> {
         let header = block.header();
         let height = header.height;
@@ -236,18 +256,7 @@ pub fn verify(
     scheme: Option<&Scheme>,
     mut progress: impl FnMut(u64, u64),
 ) -> Result<Verified, VerifyError> {
-    let genesis = genesis_block(blueprint);
-    let mut replay = Replay {
-        blueprint,
-        machine: blueprint.genesis(),
-        quarantine: Quarantine::load(&*files)?,
-        last: (Height::new(0), genesis.header().digest()),
-        roots: vec![genesis.header().state_root],
-        base: Height::new(0),
-        exits: BTreeMap::new(),
-        verified: Verified::default(),
-    };
-    replay.verified.root = genesis.header().state_root;
+    let mut replay = Replay::begin(&*files, blueprint)?;
     let mut reader = Reader::open(files.clone(), Height::new(0))?;
     let mut certified = None;
     while let Some(record) = reader.next() {
@@ -279,6 +288,46 @@ pub fn verify(
     Ok(replay.verified)
 }
 
+/// The state after a block of a log, every agreed root up to it compared on the way.
+///
+/// # Errors
+/// The first difference; [`VerifyError::Ends`] when the log does not reach so far.
+pub fn state_after(
+    files: Arc<dyn Files>,
+    blueprint: &dyn Blueprint,
+    scheme: &Scheme,
+    height: Height,
+    mut progress: impl FnMut(u64, u64),
+) -> Result<Box<dyn Machine>, VerifyError> {
+    let mut replay = Replay::begin(&*files, blueprint)?;
+    let mut reader = Reader::open(files.clone(), Height::new(0))?;
+    while replay.verified.height < height {
+        let record = reader.next().ok_or(VerifyError::Ends(height))??;
+        let first = record.block.header().height.get();
+        if replay.verified.height.get() == 0 && first > 1 {
+            begin_at(&mut replay, &*files, Some(scheme), Height::new(first - 1))?;
+        }
+        replay.step(&record.block)?;
+        let (done, all) = reader.progress();
+        progress(done, all);
+    }
+    Ok(replay.machine)
+}
+
+/// The venue's genesis and the validators' key, as they lie in a folder.
+///
+/// # Errors
+/// The file that is missing or wrong.
+pub fn public_part(folder: &Path) -> Result<(Venue, Scheme), VerifyError> {
+    let venue = read_venue(&folder.join("genesis.bin"))?;
+    let committee = read_committee(folder)?;
+    let scheme = Scheme::certificate_verifier(
+        &namespace(&venue.genesis().chain),
+        *committee.polynomial()?.public(),
+    );
+    Ok((venue, scheme))
+}
+
 /// Replays a stopped node's folder as `init` lays it out.
 ///
 /// # Errors
@@ -301,11 +350,6 @@ pub fn verify_log(
     log: Arc<dyn Files>,
     progress: impl FnMut(u64, u64),
 ) -> Result<Verified, VerifyError> {
-    let venue = read_venue(&folder.join("genesis.bin"))?;
-    let committee = read_committee(folder)?;
-    let scheme = Scheme::certificate_verifier(
-        &namespace(&venue.genesis().chain),
-        *committee.polynomial()?.public(),
-    );
+    let (venue, scheme) = public_part(folder)?;
     verify(log, &venue, Some(&scheme), progress)
 }

@@ -1,6 +1,6 @@
 //! The venue's own methods: how it is, and what became of a command.
 
-use lifeboat_engine::types::{ClientOrderId, Mode, Nonce};
+use lifeboat_engine::types::{Address, ClientOrderId, Mode, Nonce};
 use serde_json::{Value, json};
 
 use super::Call;
@@ -8,7 +8,7 @@ use crate::error::RpcError;
 use crate::execute::optional_id;
 use crate::gateway::Gateway;
 use crate::outcome::{Fate, Record};
-use crate::port::ProofOf;
+use crate::port::{ProofOf, SettlementStatus};
 use crate::render;
 
 /// Answers one of the venue's own methods; `None` when there is no such method.
@@ -18,6 +18,7 @@ pub fn answer(call: &Call, name: &str) -> Option<Result<Value, RpcError>> {
         "get_outcome" => outcome(call),
         "get_checkpoint" => proof(call, ProofOf::Checkpoint),
         "get_exit_proof" => exit_proof(call),
+        "get_account" => account_of(call),
         "get_withdrawal_proof" => withdrawal_proof(call),
         _ => return None,
     })
@@ -80,10 +81,54 @@ pub fn status(gateway: &Gateway) -> Value {
         "not_ready_because": reason,
         "detail": status.detail,
         "validators": validators.collect::<Vec<_>>(),
+        "settlement": status.settlement.as_ref().map(settlement),
         "commands_open": open,
         "channels": channels,
         "version": env!("CARGO_PKG_VERSION"),
     })
+}
+
+/// How the vault is, and what of its events was taken in.
+fn settlement(of: &SettlementStatus) -> Value {
+    json!({
+        "chain": of.chain,
+        "vault": of.vault,
+        "settled": of.settled.get(),
+        "newest": of.newest.get(),
+        "lag": of.newest.get().saturating_sub(of.settled.get()),
+        "quiet_ms": of.quiet_ms,
+        "frozen": of.frozen,
+        "failure": of.failure,
+    })
+}
+
+/// The account of an owner, and what the vault's events have come to: public as the chain is.
+fn account_of(call: &Call) -> Result<Value, RpcError> {
+    let owner = address(call.params.required_text("owner")?);
+    let owner = owner.ok_or_else(|| RpcError::param("owner", "must be an address"))?;
+    let mut found = Value::Null;
+    call.gateway.venue.read(&mut |engine| {
+        let vault = engine.vaults().first();
+        let numbers = vault.map_or_else(Vec::new, |vault| {
+            let all = vault.withdrawals().iter().enumerate();
+            let own = all.filter(|(_, withdrawal)| withdrawal.owner == owner);
+            own.map(|(number, _)| number).collect()
+        });
+        found = json!({
+            "account": engine.account_by_owner(&owner).map(|account| account.get()),
+            "deposits_credited": vault.map(|vault| vault.deposits.cursor),
+            "withdrawals": numbers,
+            "withdrawals_held": vault.map(|vault| vault.short),
+        });
+    });
+    Ok(found)
+}
+
+fn address(text: &str) -> Option<Address> {
+    let digits = text.strip_prefix("0x").unwrap_or(text);
+    let byte = |at: usize| u8::from_str_radix(digits.get(at..at + 2)?, 16).ok();
+    let bytes: Option<Vec<u8>> = (0..digits.len()).step_by(2).map(byte).collect();
+    bytes?.try_into().ok().map(Address)
 }
 
 /// What became of a command, by `nonce` or by client order id or label.
@@ -131,22 +176,20 @@ fn exit_proof(call: &Call) -> Result<Value, RpcError> {
     proof(call, ProofOf::Exit(account))
 }
 
-/// The proof with which a withdrawal of the account's owner is claimed.
+/// The proof with which a withdrawal is claimed. It is nobody's secret: the vault's chain shows the same
+/// when it is claimed, and whoever claims it, its recipient is paid.
 fn withdrawal_proof(call: &Call) -> Result<Value, RpcError> {
-    let account = call.login()?.key.account();
     let number = call.params.uint("number")?;
     let number = number.ok_or_else(|| crate::params::missing("number"))?;
     let place = usize::try_from(number).unwrap_or(usize::MAX);
-    let mut own = false;
+    let mut known = false;
     call.gateway.venue.read(&mut |engine| {
-        let owner = engine.account(account).map(|account| account.owner);
         let withdrawals = engine.vaults().first().map(|vault| vault.withdrawals());
-        let withdrawal = withdrawals.and_then(|all| all.get(place));
-        own = owner.is_some() && withdrawal.map(|w| w.owner) == owner;
+        known = withdrawals.is_some_and(|all| place < all.len());
     });
-    match u32::try_from(number).ok().filter(|_| own) {
+    match u32::try_from(number).ok().filter(|_| known) {
         Some(number) => proof(call, ProofOf::Withdrawal(number)),
-        None => Err(RpcError::param("number", "no withdrawal of this account's")),
+        None => Err(RpcError::param("number", "no withdrawal has this number")),
     }
 }
 

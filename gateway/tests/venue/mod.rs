@@ -392,6 +392,7 @@ impl Venue for TestVenue {
             published: Some(*self.published.borrow()),
             block_age_ms: 0,
             detail: "a venue of one engine, for tests".into(),
+            settlement: None,
             validators: vec![ValidatorStatus {
                 name: "test".into(),
                 connected: true,

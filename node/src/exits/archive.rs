@@ -9,14 +9,18 @@ use lifeboat_proof::exit::{ExitCheckpoint, ExitSummary, prove_withdrawal};
 
 use super::file::{certified, heights, load};
 use super::proof::{SavedProof, Subject, hex};
+use crate::block::Header;
 use crate::files::Files;
 use crate::shared::lock;
 
-/// Makes saved proofs from the checkpoints that a node keeps. Holds the last one it was asked for.
+/// Makes saved proofs from the checkpoints that a node keeps. Holds the last ones it was asked for.
 #[derive(Debug)]
 pub struct ExitArchive {
     files: Arc<dyn Files>,
+    /// The newest, for proofs.
     held: Mutex<Option<Arc<Held>>>,
+    /// The newest up to some height, for a vault.
+    posted: Mutex<Option<Arc<Held>>>,
 }
 
 /// A checkpoint as a vault takes it.
@@ -32,11 +36,12 @@ pub struct Newest {
     pub summaries: Vec<ExitSummary>,
 }
 
+/// A checkpoint and the certified header that carries it.
 #[derive(Debug)]
-struct Held {
-    checkpoint: ExitCheckpoint,
-    header: Vec<u8>,
-    certificate: Vec<u8>,
+pub(super) struct Held {
+    pub(super) checkpoint: ExitCheckpoint,
+    pub(super) header: Vec<u8>,
+    pub(super) certificate: Vec<u8>,
 }
 
 impl ExitArchive {
@@ -45,6 +50,7 @@ impl ExitArchive {
         Self {
             files,
             held: Mutex::default(),
+            posted: Mutex::default(),
         }
     }
 
@@ -53,7 +59,15 @@ impl ExitArchive {
     /// # Errors
     /// When the disk fails or a file is damaged.
     pub fn newest(&self) -> io::Result<Option<Newest>> {
-        let held = self.hold()?;
+        self.newest_until(Height::new(u64::MAX))
+    }
+
+    /// The newest whose certified header is at most this high.
+    ///
+    /// # Errors
+    /// When the disk fails or a file is damaged.
+    pub fn newest_until(&self, height: Height) -> io::Result<Option<Newest>> {
+        let held = self.hold(&self.posted, height)?;
         Ok(held.map(|held| Newest {
             height: held.checkpoint.height,
             header: held.header.clone(),
@@ -68,7 +82,7 @@ impl ExitArchive {
     /// # Errors
     /// When the disk fails or a file is damaged.
     pub fn account(&self, account: AccountId) -> io::Result<Option<SavedProof>> {
-        let Some(held) = self.hold()? else {
+        let Some(held) = self.hold(&self.held, Height::new(u64::MAX))? else {
             return Ok(None);
         };
         let found = held.checkpoint.prove_account(account);
@@ -85,7 +99,7 @@ impl ExitArchive {
         withdrawals: &[Withdrawal],
         number: u32,
     ) -> io::Result<Option<SavedProof>> {
-        let Some(held) = self.hold()? else {
+        let Some(held) = self.hold(&self.held, Height::new(u64::MAX))? else {
             return Ok(None);
         };
         let summary = held.checkpoint.summaries.first();
@@ -93,8 +107,13 @@ impl ExitArchive {
         Ok(found.map(|(leaf, path)| held.saved(Subject::Withdrawal, &leaf, &path)))
     }
 
-    fn hold(&self) -> io::Result<Option<Arc<Held>>> {
-        let mut held = lock(&self.held);
+    /// The newest checkpoint whose certified header is at most `until` high.
+    fn hold(
+        &self,
+        held: &Mutex<Option<Arc<Held>>>,
+        until: Height,
+    ) -> io::Result<Option<Arc<Held>>> {
+        let mut held = lock(held);
         for height in heights(&*self.files)?.into_iter().rev() {
             if let Some(held) = held.as_ref().filter(|h| h.checkpoint.height == height) {
                 return Ok(Some(held.clone()));
@@ -102,6 +121,10 @@ impl ExitArchive {
             let Some((header, certificate)) = certified(&*self.files, height)? else {
                 continue;
             };
+            let carried = Header::decode_all(&header).map(|header| header.height);
+            if carried.is_none_or(|carried| carried > until) {
+                continue;
+            }
             let Some(checkpoint) = load(&*self.files, height)? else {
                 continue;
             };
@@ -118,7 +141,7 @@ impl ExitArchive {
 }
 
 impl Held {
-    fn saved(
+    pub(super) fn saved(
         &self,
         kind: Subject,
         leaf: &[u8],

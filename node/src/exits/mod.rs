@@ -9,6 +9,7 @@
 mod archive;
 mod file;
 mod proof;
+mod replay;
 
 use std::collections::BTreeMap;
 use std::sync::OnceLock;
@@ -25,6 +26,7 @@ use crate::signal::Signal;
 pub use archive::{ExitArchive, Newest};
 pub use file::{certified, kept, load, note_certified, save};
 pub use proof::{BrokenProof, SavedProof, Subject};
+pub use replay::{ProveError, Wanted, prove};
 
 /// Roots that are remembered.
 const ROOTS_KEPT: usize = 8;

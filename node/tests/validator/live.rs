@@ -73,6 +73,7 @@ fn plan(slot: u16) -> InitPlan {
         ingress_port: base + 5,
         seed: [slot as u8 + 1; 32],
         publish: None,
+        settlement: None,
         tuning: Tuning::default(),
     }
 }
