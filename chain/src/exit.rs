@@ -227,8 +227,8 @@ impl Leaving {
             Progress::Left => match when(self.vault.close_claims().await)? {
                 Ok(receipt) => Ok(did("closed the window of claims", &receipt)),
                 Err(from) => {
-                    let what = "prices are outside the safe range: exits are noted until then, and \
-                                paid after it";
+                    let what = "prices are outside the safe range, or the vault holds less than it owes: \
+                                exits are noted until then, and paid after it, in full or by their share";
                     Ok(waiting(what, Some(from)))
                 }
             },

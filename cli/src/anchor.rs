@@ -1,21 +1,18 @@
 //! `lifeboat anchor`: what a vault owes beside what it holds, proven.
 
-use std::sync::Arc;
-
 use anyhow::{Result, bail};
-use lifeboat_chain::Vault;
 use lifeboat_chain::anchor::anchor as compare;
 
 use crate::arguments::AnchorArguments;
 use crate::say::Say;
-use crate::settlement::{connect, runtime};
+use crate::settlement::{reach, runtime};
 
 /// Prints the comparison; fails when assets do not cover liabilities.
 pub fn anchor(arguments: &AnchorArguments) -> Result<()> {
     let say = Say::new(arguments.json);
     let found = runtime()?.block_on(async {
-        let port = Arc::new(connect(&arguments.chain, None).await?);
-        let vault = Vault::new(port, arguments.vault).since(arguments.from_block);
+        let reached = reach(&arguments.chain, None).await?;
+        let vault = reached.vault(arguments.vault, arguments.from_block)?;
         anyhow::Ok(compare(&vault).await?)
     })?;
     say.line(format!(

@@ -38,6 +38,12 @@ pub enum Command {
     Exit(ExitArguments),
     /// Compare what a vault owes with what it holds, proven from its chain
     Anchor(AnchorArguments),
+    /// Pay into a venue's vault; on a development chain the money comes from nowhere
+    Deposit(DepositArguments),
+    /// Take money out of a venue into one's own hands on its chain
+    Withdraw(WithdrawArguments),
+    /// Serve a venue's embedded chain without the venue: to try its end
+    Chain(ServeChainArguments),
     /// Put a vault and an account to leave it with on a development chain
     Practice(PracticeArguments),
 }
@@ -61,6 +67,9 @@ pub struct RunArguments {
     /// Seed of the simulated market
     #[arg(long, default_value_t = 1)]
     pub seed: u64,
+    /// Which chain a new venue settles on
+    #[command(flatten)]
+    pub settlement: SettlementArguments,
     /// Stop cleanly after this many seconds
     #[arg(long, value_name = "SECONDS")]
     pub stop_after: Option<u64>,
@@ -105,6 +114,25 @@ pub struct InitArguments {
     /// Where every validator publishes finalized blocks, such as folder:/mnt/archive
     #[arg(long, value_name = "PLACE")]
     pub publish: Option<String>,
+    /// Which chain the venue settles on; without one it has no vault
+    #[command(flatten)]
+    pub settlement: SettlementArguments,
+}
+
+/// Which chain a new venue settles on.
+#[derive(Args, Clone)]
+pub struct SettlementArguments {
+    /// Put a new venue's vault on this chain, for development, by the URL of a node's JSON-RPC; without
+    /// it, `run` has a chain of its own in the data folder
+    #[arg(long, value_name = "URL")]
+    pub settlement: Option<String>,
+    /// File with the key that deploys the vault and pays for checkpoints
+    #[arg(long, value_name = "FILE", requires = "settlement")]
+    pub settlement_key: Option<PathBuf>,
+    /// Take a block with so many on top for final, as development chains need; without it, what the
+    /// node's consensus calls final
+    #[arg(long, value_name = "BLOCKS", requires = "settlement")]
+    pub settlement_depth: Option<u64>,
 }
 
 /// Options of `drill`.
@@ -115,6 +143,9 @@ pub struct DrillArguments {
     /// How often the plan's faults happen, one after the other on the same venue
     #[arg(long, default_value_t = 1, conflicts_with = "simulated")]
     pub runs: u32,
+    /// Of drill 21: how many accounts leave
+    #[arg(long, value_name = "COUNT")]
+    pub accounts: Option<u32>,
     /// Seed of the load and of the moment of each fault; the plan's own if absent
     #[arg(long)]
     pub seed: Option<u64>,
@@ -220,9 +251,12 @@ pub struct BenchArguments {
 /// Which settlement chain.
 #[derive(Args)]
 pub struct ChainArguments {
-    /// URL of a node's JSON-RPC
+    /// URL of a node's JSON-RPC; without it, the chain of the venue in `--data`
     #[arg(long, value_name = "URL")]
-    pub rpc: String,
+    pub rpc: Option<String>,
+    /// Folder of a venue on this machine, as `lifeboat run` keeps it
+    #[arg(long, default_value = "lifeboat-data", value_name = "DIR")]
+    pub data: PathBuf,
     /// URL of another node, which must give the same final blocks; may be repeated
     #[arg(long, value_name = "URL")]
     pub witness: Vec<String>,
@@ -240,7 +274,28 @@ pub struct ExitArguments {
     pub chain: ChainArguments,
     /// The saved proof of an account, or of a withdrawal to claim
     #[arg(long, value_name = "FILE")]
-    pub proof: PathBuf,
+    pub proof: Option<PathBuf>,
+    /// Make the proof from the blocks that were published at this place, such as folder:/mnt/archive:
+    /// no server of the venue's is asked
+    #[arg(
+        long,
+        value_name = "PLACE",
+        conflicts_with = "proof",
+        requires = "genesis"
+    )]
+    pub from: Option<String>,
+    /// With `--from`, a folder that holds the venue's genesis.bin and committee.toml
+    #[arg(long, value_name = "DIR")]
+    pub genesis: Option<PathBuf>,
+    /// With `--from`, the account; without it, the one whose owner the key is
+    #[arg(long, value_name = "NUMBER", conflicts_with = "withdrawal")]
+    pub account: Option<u32>,
+    /// With `--from`, a withdrawal to claim
+    #[arg(long, value_name = "NUMBER")]
+    pub withdrawal: Option<u32>,
+    /// With `--from`, keep the proof in this file
+    #[arg(long, value_name = "FILE")]
+    pub save: Option<PathBuf>,
     /// The vault; without it, the one that the proof names
     #[arg(long, value_name = "ADDRESS")]
     pub vault: Option<lifeboat_chain::Address>,
@@ -267,9 +322,9 @@ pub struct AnchorArguments {
     /// The chain
     #[command(flatten)]
     pub chain: ChainArguments,
-    /// The vault
+    /// The vault; without it, that of the venue in `--data`
     #[arg(long, value_name = "ADDRESS")]
-    pub vault: lifeboat_chain::Address,
+    pub vault: Option<lifeboat_chain::Address>,
     /// A block before the vault's first: spares a public node a long search
     #[arg(long, default_value_t = 0, value_name = "BLOCK")]
     pub from_block: u64,
@@ -287,6 +342,69 @@ pub struct PracticeArguments {
     /// Folder to write; it must not exist yet
     #[arg(long, value_name = "DIR")]
     pub out: PathBuf,
+    /// End with one JSON object as the last line
+    #[arg(long)]
+    pub json: bool,
+}
+
+/// Options of `chain`.
+#[derive(Args)]
+pub struct ServeChainArguments {
+    /// Folder of the venue
+    #[arg(long, default_value = "lifeboat-data", value_name = "DIR")]
+    pub data: PathBuf,
+    /// Loopback address
+    #[arg(long, default_value = "127.0.0.1:8081", value_name = "ADDRESS")]
+    pub listen: SocketAddr,
+    /// When ready, print one JSON object as a line of its own
+    #[arg(long)]
+    pub json: bool,
+}
+
+/// Options of `deposit`.
+#[derive(Args)]
+pub struct DepositArguments {
+    /// The chain
+    #[command(flatten)]
+    pub chain: ChainArguments,
+    /// How much, in USDC
+    #[arg(long, value_name = "USDC")]
+    pub amount: String,
+    /// File with the key that pays. Without it, LIFEBOAT_KEY
+    #[arg(long, value_name = "FILE")]
+    pub key_file: Option<PathBuf>,
+    /// Make the key first; its file must not exist yet
+    #[arg(long, requires = "key_file")]
+    pub new_key: bool,
+    /// Whose account; without it, that of the key
+    #[arg(long, value_name = "ADDRESS")]
+    pub owner: Option<lifeboat_chain::Address>,
+    /// End with one JSON object as the last line
+    #[arg(long)]
+    pub json: bool,
+}
+
+/// Options of `withdraw`.
+#[derive(Args)]
+pub struct WithdrawArguments {
+    /// The chain
+    #[command(flatten)]
+    pub chain: ChainArguments,
+    /// How much, in USDC
+    #[arg(long, value_name = "USDC")]
+    pub amount: String,
+    /// File with the owner's key. Without it, LIFEBOAT_KEY
+    #[arg(long, value_name = "FILE")]
+    pub key_file: Option<PathBuf>,
+    /// Who is paid; without it, the owner
+    #[arg(long, value_name = "ADDRESS")]
+    pub to: Option<lifeboat_chain::Address>,
+    /// Where the proof is kept that claims it; must not exist yet
+    #[arg(long, default_value = "withdrawal.json", value_name = "FILE")]
+    pub proof: PathBuf,
+    /// End when the proof is kept; `lifeboat exit --proof` claims it
+    #[arg(long)]
+    pub unclaimed: bool,
     /// End with one JSON object as the last line
     #[arg(long)]
     pub json: bool,

@@ -9,14 +9,18 @@ use std::path::{Path, PathBuf};
 
 use anyhow::{Context as _, Result, bail};
 use lifeboat_drill::market::{Cast, Recording, for_pace};
+use lifeboat_engine::params::{ExitParameters, VaultParameters};
 use lifeboat_engine::types::{ChainId, PublicKey, TimeMs};
 use lifeboat_engine::{Genesis, Parameters};
 use lifeboat_gateway::{ApiKeys, Scope};
 use lifeboat_node::config::{InitPlan, init};
-use lifeboat_node::keys::entropy;
+use lifeboat_node::keys::{Committee, MemberKeys, deal_keys, entropy};
 use lifeboat_node::node::Tuning;
 use lifeboat_node::shared::VenueClock;
 use serde::{Deserialize, Serialize};
+
+use crate::settlement::runtime;
+use crate::vault::{SettlementPlan, VaultFile, found};
 
 /// Accounts of a development venue that people can use.
 pub const CLIENTS: u32 = 4;
@@ -28,6 +32,11 @@ const BLOCK_MS: u64 = 100;
 const DEVELOPMENT_AGREEMENT_MS: u64 = 3_000;
 /// Length of CANCEL_ONLY and of POST_ONLY on a development venue.
 const DEVELOPMENT_REOPENING_MS: u64 = 5_000;
+/// Exits of a development venue come often: who tries a withdrawal waits for them.
+const DEVELOPMENT_EXITS: ExitParameters = ExitParameters {
+    every: 100,
+    lag: 30,
+};
 /// The symbols of the underlyings, in the order of their ids.
 pub const SYMBOLS: [&str; 2] = ["BTC", "ETH"];
 
@@ -76,6 +85,8 @@ pub struct Plan {
     pub replay: Option<(PathBuf, u32)>,
     /// Where finalized blocks are published; nowhere if absent.
     pub publish: Option<String>,
+    /// Where collateral lies; nowhere if absent, and genesis cash is then on nobody's word.
+    pub settlement: Option<SettlementPlan>,
     /// Validators' figures.
     pub tuning: Tuning,
 }
@@ -166,18 +177,30 @@ pub fn create(root: &Path, plan: &Plan) -> Result<VenueFile> {
         speed: plan.replay.as_ref().map_or(1, |(_, speed)| *speed),
     };
     let keys = api_keys(root, &file)?;
-    let genesis = genesis(&file, &keys)?;
+    let mut genesis = genesis(&file, &keys)?;
+    let seed = entropy()?;
+    if let Some(settlement) = &plan.settlement {
+        genesis.parameters.vaults =
+            vec![vault_of(root, settlement, seed, &genesis, plan.validators)?];
+        genesis.parameters.exits = DEVELOPMENT_EXITS;
+    }
     let peer_port = match plan.base_port {
         Some(port) => port,
         None => free_ports(plan.validators * 2)?,
     };
+    // The embedded chain is in the process of `run`, which looks at it for all validators.
+    let on_a_chain = plan
+        .settlement
+        .as_ref()
+        .is_some_and(|plan| plan.url.is_some());
     let init_plan = InitPlan {
         validators: usize::from(plan.validators),
         host: IpAddr::V4(Ipv4Addr::LOCALHOST),
         peer_port,
         ingress_port: peer_port + plan.validators,
-        seed: entropy()?,
+        seed,
         publish: plan.publish.clone(),
+        settlement: on_a_chain.then(|| Path::new("..").join(VaultFile::NAME)),
         tuning: tuning(plan, &file),
     };
     for folder in init(root, &init_plan, genesis)? {
@@ -186,6 +209,28 @@ pub fn create(root: &Path, plan: &Plan) -> Result<VenueFile> {
     // Last, so that a folder with this file is whole.
     file.save(root)?;
     Ok(file)
+}
+
+/// Puts the vault on its chain, with the key that the validators are dealt from `seed`.
+fn vault_of(
+    root: &Path,
+    plan: &SettlementPlan,
+    seed: [u8; 32],
+    genesis: &Genesis,
+    validators: u16,
+) -> Result<VaultParameters> {
+    let (polynomial, dealt) = deal_keys(usize::from(validators), seed)?;
+    let members = dealt.into_iter().map(|keys| MemberKeys {
+        network_key: keys.network_key,
+        address: (Ipv4Addr::LOCALHOST, 0).into(),
+    });
+    let committee = Committee {
+        polynomial,
+        members: members.collect(),
+    };
+    let venue = (genesis.chain, &committee.group_key()?[..]);
+    let founded = runtime()?.block_on(found(root, plan, venue, &genesis.accounts));
+    Ok(founded?.parameters())
 }
 
 /// Block time starts with the recording, if there is one, and runs at its speed.

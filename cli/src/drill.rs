@@ -12,6 +12,7 @@ use lifeboat_drill::sim;
 use crate::arguments::{BenchArguments, DrillArguments};
 use crate::development::wall_ms;
 use crate::say::Say;
+use crate::settlement_drill::SettlementDrill;
 
 /// How often a sweep says how far it is.
 const SAY_EVERY: u64 = 50;
@@ -25,6 +26,9 @@ pub fn drill(arguments: &DrillArguments) -> Result<()> {
     let Some(name) = &arguments.name else {
         return list(say);
     };
+    if let Some(drill) = SettlementDrill::named(name) {
+        return settlement(drill, arguments, say);
+    }
     let plan = chosen(name, arguments)?;
     let folder = evidence_folder(arguments.keep.as_deref(), &plan.name)?;
     let report = if arguments.simulated {
@@ -39,13 +43,31 @@ pub fn drill(arguments: &DrillArguments) -> Result<()> {
             say.line(text)
         })?
     };
+    conclude(&report, say)
+}
+
+fn conclude(report: &DrillReport, say: Say) -> Result<()> {
     say.line(report.to_string());
-    say.object(&report);
+    say.object(report);
     if !report.passed {
         let page = report.evidence.join("report.html");
-        bail!("drill {} failed; see {}", plan.name, page.display());
+        bail!("drill {} failed; see {}", report.name, page.display());
     }
     Ok(())
+}
+
+/// A drill of the settlement chain, which has no validators to break.
+fn settlement(drill: SettlementDrill, arguments: &DrillArguments, say: Say) -> Result<()> {
+    let folder = evidence_folder(arguments.keep.as_deref(), drill.name())?;
+    let plan = drill.plan();
+    let executor = match arguments.simulated {
+        true => Executor::Simulated,
+        false => Executor::Live,
+    };
+    let report = drill.carry_out((executor, arguments.accounts), folder.clone(), say)?;
+    evidence::write(&folder, &plan, &report)
+        .with_context(|| format!("writing the evidence into {}", folder.display()))?;
+    conclude(&report, say)
 }
 
 fn list(say: Say) -> Result<()> {
@@ -57,6 +79,10 @@ fn list(say: Say) -> Result<()> {
             "live"
         };
         say.line(format!("{:<12} {:<52} {simulated}", plan.name, plan.title));
+    }
+    for drill in SettlementDrill::ALL {
+        let (name, title) = (drill.name(), drill.title());
+        say.line(format!("{name:<12} {title:<52} live, simulated"));
     }
     Ok(())
 }

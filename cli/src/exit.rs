@@ -10,8 +10,9 @@ use lifeboat_chain::{SettlementPort, Vault};
 use serde_json::json;
 
 use crate::arguments::ExitArguments;
+use crate::prove::from_published;
 use crate::say::Say;
-use crate::settlement::{connect, json_file, key, runtime};
+use crate::settlement::{json_file, key, reach, runtime};
 
 /// How often a wait looks at the chain again.
 const LOOK: Duration = Duration::from_secs(15);
@@ -21,10 +22,17 @@ const STEPS_MAX: usize = 64;
 /// Does everything that can be done now; with `--wait`, until the account has left.
 pub fn exit(arguments: &ExitArguments) -> Result<()> {
     let say = Say::new(arguments.json);
+    let file = match (&arguments.proof, &arguments.from) {
+        (Some(path), _) => json_file(path)?,
+        (None, Some(place)) => from_published(arguments, place, say)?,
+        (None, None) => {
+            bail!("give a saved proof with --proof, or with --from where blocks were published")
+        }
+    };
     runtime()?.block_on(async {
         let key = key(arguments.key_file.as_deref())?;
-        let port: Arc<dyn SettlementPort> = Arc::new(connect(&arguments.chain, Some(key)).await?);
-        let file: SavedProof = json_file(&arguments.proof)?;
+        let reached = reach(&arguments.chain, Some(key)).await?;
+        let port: Arc<dyn SettlementPort> = reached.port.clone();
         let (chain, named) = file.vault()?;
         if chain != port.chain().get() {
             bail!(
@@ -32,7 +40,7 @@ pub fn exit(arguments: &ExitArguments) -> Result<()> {
                 port.chain()
             );
         }
-        let vault = Vault::new(port, arguments.vault.unwrap_or(named)).since(arguments.from_block);
+        let vault = reached.vault(arguments.vault.or(Some(named)), arguments.from_block)?;
         match file.kind {
             Subject::Account => leave(arguments, vault, &file, say).await,
             Subject::Withdrawal => withdraw(vault, &file, say).await,
@@ -98,7 +106,8 @@ async fn leave(arguments: &ExitArguments, vault: Vault, file: &SavedProof, say: 
     bail!("{STEPS_MAX} steps did not end it; it is safe to run this again")
 }
 
-async fn withdraw(vault: Vault, file: &SavedProof, say: Say) -> Result<()> {
+/// Claims a withdrawal.
+pub async fn withdraw(vault: Vault, file: &SavedProof, say: Say) -> Result<()> {
     let proof = file.withdrawal(vault.port().chain().get(), vault.address())?;
     let leaf = &proof.leaf;
     let slot = vault.withdrawal_slot(proof.root).await?;

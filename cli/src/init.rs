@@ -6,6 +6,7 @@ use lifeboat_node::node::Tuning;
 use crate::arguments::InitArguments;
 use crate::development::{Plan, VenueFile, api_keys_path, create};
 use crate::say::Say;
+use crate::vault::settlement_plan;
 
 /// Writes a new venue's folder.
 pub fn init(arguments: &InitArguments) -> Result<()> {
@@ -24,6 +25,7 @@ pub fn init(arguments: &InitArguments) -> Result<()> {
         base_port: Some(arguments.base_port),
         replay: None,
         publish: arguments.publish.clone(),
+        settlement: settlement_plan(&arguments.settlement),
         tuning: Tuning::default(),
     };
     create(out, &plan)?;

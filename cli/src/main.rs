@@ -5,6 +5,8 @@
 
 mod anchor;
 mod arguments;
+mod attest;
+mod chain;
 mod descriptors;
 mod development;
 mod drill;
@@ -12,15 +14,20 @@ mod exit;
 mod init;
 mod layer;
 mod market;
+mod money;
 mod node;
 mod pages;
 mod practice;
+mod prove;
 mod publish;
 mod recover;
+mod relay;
 mod run;
 mod say;
 mod settlement;
+mod settlement_drill;
 mod signals;
+mod vault;
 mod venue;
 mod verify;
 
@@ -66,6 +73,9 @@ fn dispatch(arguments: Arguments) -> Result<()> {
         Command::Recover(arguments) => recover::recover(&arguments),
         Command::Verify(verify) => verify::verify(&verify),
         Command::Exit(arguments) => exit::exit(&arguments),
+        Command::Chain(arguments) => chain::chain(&arguments),
+        Command::Deposit(arguments) => money::deposit(&arguments),
+        Command::Withdraw(arguments) => money::withdraw(&arguments),
         Command::Anchor(arguments) => anchor::anchor(&arguments),
         Command::Practice(arguments) => practice::practice(&arguments),
     }

@@ -1,16 +1,16 @@
 //! Drives what a venue lives on: validators' observations, makers and takers, block by block.
 
-use std::sync::Arc;
+use std::sync::{Arc, PoisonError};
 use std::time::Duration;
 
 use anyhow::Result;
 use lifeboat_drill::market::{
-    Cast, Feed, FeedSettings, Instruments, MakerSettings, Outlook, Recording, ReplayOutlook,
-    SimulatedOutlook, Simulation, SimulationSettings, TakerSettings,
+    Cast, Instruments, MakerSettings, Outlook, Recording, ReplayOutlook, SimulatedOutlook,
+    Simulation, SimulationSettings, TakerSettings,
 };
 use lifeboat_engine::instrument::Instrument;
 use lifeboat_engine::params::Parameters;
-use lifeboat_engine::types::{Price, Qty, TimeMs, ValidatorId};
+use lifeboat_engine::types::{Price, Qty, TimeMs};
 use lifeboat_engine::{Command, Engine};
 use lifeboat_node::config::NodeConfig;
 use lifeboat_node::handle::NodeHandle;
@@ -18,10 +18,11 @@ use lifeboat_node::outcome::Waiter;
 use lifeboat_node::shared::AppliedBlock;
 use tokio::sync::{broadcast, oneshot, watch};
 
+use crate::attest::Voice;
 use crate::development::{VenueFile, wall_ms};
 
 /// Error of each price source, as a share of the price.
-const SOURCE_NOISE: f64 = 2e-4;
+pub const SOURCE_NOISE: f64 = 2e-4;
 /// Block time between two observations.
 const OBSERVE_MS: u64 = 1_000;
 
@@ -74,11 +75,13 @@ fn steps(parameters: &Parameters) -> Vec<(Price, Qty)> {
         .collect()
 }
 
-fn read<R>(node: &NodeHandle, read: impl FnOnce(&Engine) -> R) -> Option<R> {
+/// Reads a node's engine; `None` while there is none.
+pub fn read<R>(node: &NodeHandle, read: impl FnOnce(&Engine) -> R) -> Option<R> {
     node.with_engine(read)
 }
 
-fn send(node: &NodeHandle, commands: Vec<Command>) {
+/// Submits commands whose fates nobody waits for.
+pub fn send(node: &NodeHandle, commands: Vec<Command>) {
     for command in commands {
         // What becomes of it shows in the blocks, like everybody else's.
         let (nobody, _) = oneshot::channel();
@@ -97,7 +100,7 @@ fn listed(engine: &Engine) -> Vec<Instrument> {
 
 /// Waits until a node has replayed what it had and goes on with the others; false when it stops.
 /// Before that its blocks are history, and nobody should act on them.
-async fn is_live(node: &NodeHandle) -> bool {
+pub async fn is_live(node: &NodeHandle) -> bool {
     let live = async {
         let ready = || {
             let status = node.status(TimeMs::new(wall_ms()));
@@ -131,37 +134,24 @@ async fn next_block(
 pub async fn observe(
     config: NodeConfig,
     scene: Arc<Scene>,
+    voice: Voice,
     mut current: CurrentNode,
-) -> Result<()> {
+) {
     let genesis = config.venue.genesis();
-    let validator = ValidatorId::new(u16::try_from(config.index)?);
-    let sources = genesis
-        .parameters
-        .underlyings
-        .first()
-        .map_or(0, |u| u.source_weights.len());
-    let settings = FeedSettings {
-        seed: 0,
-        validator,
-        sources,
-        noise: SOURCE_NOISE,
-    };
-    let secret = config.secrets.command()?;
-    let mut feed = Feed::new(settings, secret.into(), genesis.chain);
     loop {
         let node = current.borrow_and_update().clone();
         if let Some(node) = node {
             let mut instruments = Instruments::new(steps(&genesis.parameters));
-            observe_node(&mut feed, scene.outlook(), &mut instruments, &node).await;
+            observe_node(&voice, scene.outlook(), &mut instruments, &node).await;
         }
         if current.changed().await.is_err() {
-            return Ok(());
+            return;
         }
     }
 }
 
 async fn observe_node(
-    feed: &mut Feed,
+    voice: &Voice,
     mut outlook: Box<dyn Outlook>,
     instruments: &mut Instruments,
     node: &NodeHandle,
@@ -174,7 +164,8 @@ async fn observe_node(
     let Some((mut now, known)) = known else {
         return;
     };
-    feed.resume(now);
+    let feed = || voice.lock().unwrap_or_else(PoisonError::into_inner);
+    feed().resume(now);
     known
         .iter()
         .for_each(|instrument| instruments.list(instrument.id, instrument.terms));
@@ -182,7 +173,8 @@ async fn observe_node(
     loop {
         if now.since(observed_at) >= OBSERVE_MS {
             observed_at = now;
-            send(node, feed.step(outlook.as_mut(), instruments, now));
+            let reports = feed().step(outlook.as_mut(), instruments, now);
+            send(node, reports);
         }
         let block = tokio::select! {
             _ = node.stopped() => return,

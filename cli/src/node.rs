@@ -11,11 +11,14 @@ use lifeboat_node::shared::Stop;
 use serde_json::json;
 
 use crate::arguments::NodeArguments;
+use crate::attest::{attest, voice};
 use crate::development::{VenueFile, wall_ms};
 use crate::market::{Scene, observe};
 use crate::publish::published;
+use crate::relay::relay;
 use crate::say::Say;
 use crate::signals::asked_to_stop;
+use crate::vault::OpenVault;
 
 /// How often readiness is looked at.
 const LOOK_EVERY: Duration = Duration::from_millis(20);
@@ -41,10 +44,23 @@ pub fn node(arguments: &NodeArguments) -> Result<()> {
     ));
     runtime.block_on(async {
         tokio::spawn(published(config.clone(), service.watch()));
+        let voice = voice(&config)?;
+        if let Some(path) = &config.settlement {
+            let vault = OpenVault::open(path).await?;
+            let vault = vault.with_context(|| format!("there is no {}", path.display()))?;
+            say.line(format!(
+                "The vault is {} on chain {}.",
+                vault.file.vault, vault.file.chain
+            ));
+            if vault.relays() {
+                let _ = relay(&vault, service.watch(), config.publish.is_some());
+            }
+            tokio::spawn(attest(vault, voice.clone(), service.watch()));
+        }
         match market {
             Some(file) => {
                 let scene = Arc::new(Scene::of(&file)?);
-                tokio::spawn(observe(config.clone(), scene, service.watch()));
+                tokio::spawn(observe(config.clone(), scene, voice, service.watch()));
             }
             None => {
                 say.line("No venue.toml beside the configuration: this validator observes nothing.")

@@ -1,7 +1,5 @@
 //! `lifeboat practice`: a vault on a development chain, and an account in it to leave with.
 
-use std::sync::Arc;
-
 use anyhow::{Context as _, Result, bail};
 use lifeboat_chain::drills::{FUNDED_KEY, World, owner};
 use lifeboat_chain::{ChainKey, SettlementPort as _};
@@ -9,12 +7,12 @@ use serde_json::json;
 
 use crate::arguments::PracticeArguments;
 use crate::say::Say;
-use crate::settlement::{connect, runtime};
+use crate::settlement::{reach, runtime};
 
 /// The second of the accounts that anvil gives money to; everybody knows its key.
 const OWNER_KEY: &str = "59c6995e998f97a5a0044966f0945389dc9e86dae88c7a8412f4603b6b78690d";
 /// Ids of chains that are for development.
-const DEVELOPMENT_CHAINS: [u64; 2] = [31_337, 1_337];
+pub const DEVELOPMENT_CHAINS: [u64; 2] = [31_337, 1_337];
 /// Money of the account, and of the one that it trades with.
 const MONEY: u64 = 25_000_000_000;
 
@@ -31,7 +29,7 @@ pub fn practice(arguments: &PracticeArguments) -> Result<()> {
     }
     runtime()?.block_on(async {
         let funded = ChainKey::parse(FUNDED_KEY)?;
-        let port = Arc::new(connect(&arguments.chain, Some(funded)).await?);
+        let port = reach(&arguments.chain, Some(funded)).await?.port;
         let id = port.chain().get();
         if !DEVELOPMENT_CHAINS.contains(&id) {
             bail!("chain {id} is no development chain; nothing was done. Start `anvil` and name its URL");

@@ -1,10 +1,11 @@
 //! `lifeboat run`: a whole venue in one process, its validators on real loopback sockets.
 
-use std::net::TcpListener;
+use std::net::{Ipv4Addr, SocketAddr, TcpListener};
 use std::sync::Arc;
 use std::time::Duration;
 
 use anyhow::{Context as _, Result, bail};
+use lifeboat_chain::{ServedChain, serve};
 use lifeboat_engine::Engine;
 use lifeboat_engine::types::{Mode, TimeMs};
 use lifeboat_gateway::{ApiKeys, Config, Gateway, Running};
@@ -15,12 +16,16 @@ use lifeboat_node::shared::Stop;
 use serde_json::json;
 
 use crate::arguments::RunArguments;
+use crate::attest::{attest, voice};
 use crate::descriptors::gateway_connections;
 use crate::development::{Plan, VenueFile, api_keys_path, create, wall_ms};
 use crate::market::{CurrentNode, Scene, observe, trade};
 use crate::publish::published;
+use crate::relay::{feed, relay};
 use crate::say::Say;
+use crate::settlement::RunningFile;
 use crate::signals::asked_to_stop;
+use crate::vault::{OpenVault, SettlementPlan, VaultFile, settlement_plan};
 use crate::venue::NodeVenue;
 
 const VALIDATORS: u16 = 4;
@@ -68,6 +73,13 @@ fn open_or_create(arguments: &RunArguments, say: Say) -> Result<VenueFile> {
                 root.display()
             );
         }
+        if arguments.settlement.settlement.is_some() {
+            bail!(
+                "{} already holds a venue, and its chain was chosen when it was made. Start without \
+                 --settlement to continue it, or with another --data folder",
+                root.display()
+            );
+        }
         say.line(format!("Continuing the venue in {}.", root.display()));
         return Ok(file);
     }
@@ -84,11 +96,16 @@ fn open_or_create(arguments: &RunArguments, say: Say) -> Result<VenueFile> {
         quoters: 0,
         base_port: None,
         publish: Some(PUBLISHED.to_owned()),
+        settlement: settlement_plan(&arguments.settlement)
+            .or_else(|| Some(SettlementPlan::default())),
         replay,
         tuning: Tuning::default(),
     };
     create(root, &plan)
 }
+
+/// Where the vault is, and the URL of the embedded chain.
+type Place = Option<(VaultFile, Option<String>)>;
 
 /// The venue's validators and what surrounds them.
 struct Embedded {
@@ -131,7 +148,16 @@ impl Embedded {
     }
 
     async fn serve(&self, arguments: &RunArguments, say: Say) -> Result<()> {
-        let gateway = self.start_tasks(arguments).await?;
+        let vault = OpenVault::open(&arguments.data.join(VaultFile::NAME)).await?;
+        let chain = self.serve_chain(arguments, vault.as_ref()).await?;
+        let gateway = self.start_tasks(arguments, vault.as_ref()).await?;
+        let running = RunningFile {
+            gateway: Some(format!("http://{}", gateway.address)),
+            chain: chain.as_ref().map(ServedChain::url),
+            clients: self.clients(),
+        };
+        running.save(&arguments.data)?;
+        let vault = vault.map(|vault| (vault.file, running.chain));
         let stop_after = async {
             match arguments.stop_after {
                 Some(seconds) => tokio::time::sleep(Duration::from_secs(seconds)).await,
@@ -139,7 +165,7 @@ impl Embedded {
             }
         };
         tokio::select! {
-            () = self.report(arguments, &gateway, say) => {}
+            () = self.report(arguments, (&gateway, vault), say) => {}
             () = stop_after => {}
             signal = asked_to_stop() => signal.context("waiting for a signal")?,
         }
@@ -148,10 +174,50 @@ impl Embedded {
         Ok(())
     }
 
-    async fn start_tasks(&self, arguments: &RunArguments) -> Result<Running> {
+    /// Serves the embedded chain, if there is one: beside the gateway's port where that is free.
+    async fn serve_chain(
+        &self,
+        arguments: &RunArguments,
+        vault: Option<&OpenVault>,
+    ) -> Result<Option<ServedChain>> {
+        let Some(chain) = vault.and_then(|vault| vault.embedded.clone()) else {
+            return Ok(None);
+        };
+        let port = arguments.listen.port();
+        let beside = if port == 0 { 0 } else { port.wrapping_add(1) };
+        let served = match serve(chain.clone(), (Ipv4Addr::LOCALHOST, beside).into()).await {
+            Err(_) => serve(chain, (Ipv4Addr::LOCALHOST, 0).into()).await,
+            served => served,
+        };
+        served
+            .map(Some)
+            .context("the embedded chain cannot be served")
+    }
+
+    fn clients(&self) -> Vec<SocketAddr> {
+        self.configs
+            .iter()
+            .filter_map(|config| config.ingress)
+            .collect()
+    }
+
+    async fn start_tasks(
+        &self,
+        arguments: &RunArguments,
+        vault: Option<&OpenVault>,
+    ) -> Result<Running> {
         let scene = Arc::new(Scene::of(&self.file)?);
         for (config, service) in self.configs.iter().zip(&self.services) {
-            tokio::spawn(observe(config.clone(), scene.clone(), service.watch()));
+            let voice = voice(config)?;
+            if let Some(vault) = vault {
+                tokio::spawn(attest(vault.clone(), voice.clone(), service.watch()));
+            }
+            tokio::spawn(observe(
+                config.clone(),
+                scene.clone(),
+                voice,
+                service.watch(),
+            ));
             tokio::spawn(published(config.clone(), service.watch()));
         }
         let first = self.configs.first().context("a venue has validators")?;
@@ -159,7 +225,12 @@ impl Embedded {
         tokio::spawn(trade(self.file.cast()?, scene, parameters, self.nodes()));
         let nodes = self.nodes();
         let beside = nodes.first().cloned().context("a venue has validators")?;
-        let venue = NodeVenue::new(self.file.chain()?, first.publish.is_some(), beside, nodes);
+        let settled = vault.map(|vault| {
+            tokio::spawn(feed(vault.clone(), beside.clone()));
+            relay(vault, beside.clone(), first.publish.is_some())
+        });
+        let publishes = first.publish.is_some();
+        let venue = NodeVenue::new(self.file.chain()?, publishes, beside, nodes, settled);
         tokio::spawn(venue.clone().follow());
         let config = Config {
             listen: arguments.listen,
@@ -174,7 +245,7 @@ impl Embedded {
     }
 
     /// Says when the venue is ready and, now and then, how it is; returns when a validator stops.
-    async fn report(&self, arguments: &RunArguments, gateway: &Running, say: Say) {
+    async fn report(&self, arguments: &RunArguments, running: (&Running, Place), say: Say) {
         let begun = tokio::time::Instant::now();
         let mut warned = false;
         while !self.is_ready() {
@@ -189,7 +260,7 @@ impl Embedded {
             }
             tokio::time::sleep(LOOK_EVERY).await;
         }
-        self.say_ready(arguments, gateway, say);
+        self.say_ready(arguments, running, say);
         let mut said_at = tokio::time::Instant::now();
         let mut mode = Mode::Open;
         while !self.services.iter().any(Service::is_finished) {
@@ -212,7 +283,7 @@ impl Embedded {
             && first.and_then(|node| node.with_engine(quoted)) == Some(true)
     }
 
-    fn say_ready(&self, arguments: &RunArguments, gateway: &Running, say: Say) {
+    fn say_ready(&self, arguments: &RunArguments, (gateway, vault): (&Running, Place), say: Say) {
         let url = format!("http://{}", gateway.address);
         let market = match &self.file.replay {
             Some(path) => format!(
@@ -236,6 +307,12 @@ impl Embedded {
             say.line(format!("  API key       {}", key.client_id));
             say.line(format!("  API secret    {}", key.client_secret));
         }
+        if let Some((file, chain)) = &vault {
+            let (vault, id) = (file.vault, file.chain);
+            let served = chain.as_ref().or(file.url.as_ref());
+            let served = served.map(String::as_str).unwrap_or_default();
+            say.line(format!("  vault         {vault} on chain {id}, {served}"));
+        }
         say.line(format!("  data          {}", arguments.data.display()));
         say.line("Ctrl-C stops it; the next start goes on from there.");
         say.object(&json!({
@@ -243,7 +320,9 @@ impl Embedded {
             "url": url,
             "client_id": key.map(|key| key.client_id.clone()),
             "client_secret": key.map(|key| key.client_secret.clone()),
-            "clients": self.configs.iter().map(|config| config.ingress).collect::<Vec<_>>(),
+            "clients": self.clients(),
+            "vault": vault.as_ref().map(|(file, _)| file.vault),
+            "chain": vault.and_then(|(file, chain)| chain.or(file.url)),
             "data": arguments.data,
         }));
     }

@@ -16,6 +16,7 @@ use tokio::sync::{broadcast, oneshot, watch};
 
 use crate::development::wall_ms;
 use crate::market::CurrentNode;
+use crate::relay::Settled;
 
 /// Blocks that a subscriber of the gateway may fall behind.
 const BLOCKS_KEPT: usize = 1_024;
@@ -28,6 +29,8 @@ pub struct NodeVenue {
     node: CurrentNode,
     validators: Vec<CurrentNode>,
     blocks: broadcast::Sender<Arc<AppliedBlock>>,
+    /// How the vault is; `None` without one.
+    settled: Option<Settled>,
     /// Wall time at which the last block came.
     last_block_ms: AtomicU64,
     /// What the last block's header says, which its certificate covers.
@@ -41,6 +44,7 @@ impl NodeVenue {
         publishes: bool,
         node: CurrentNode,
         validators: Vec<CurrentNode>,
+        settled: Option<Settled>,
     ) -> Arc<Self> {
         let blocks = broadcast::Sender::new(BLOCKS_KEPT);
         Arc::new(Self {
@@ -48,6 +52,7 @@ impl NodeVenue {
             publishes,
             node,
             validators,
+            settled,
             blocks,
             last_block_ms: AtomicU64::new(wall_ms()),
             agreed: Mutex::new(None),
@@ -153,6 +158,7 @@ impl Venue for NodeVenue {
             block_age_ms: now.saturating_sub(self.last_block_ms.load(Ordering::Relaxed)),
             detail: format!("{} of the other validators heard lately", status.peers),
             validators: self.validators.iter().enumerate().map(validator).collect(),
+            settlement: self.settled.as_ref().map(Settled::status),
         }
     }
 

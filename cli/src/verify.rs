@@ -6,6 +6,7 @@ use std::sync::Arc;
 
 use anyhow::{Context as _, Result, anyhow, bail};
 use lifeboat_drill::log_audit::{LogReport, audit_log};
+use lifeboat_engine::types::ChainId;
 use lifeboat_node::config::{NodeFile, read_venue};
 use lifeboat_node::files::Disk;
 use lifeboat_node::journal::Writer;
@@ -43,7 +44,8 @@ fn check(
     let fetched; // Keeps what was fetched until all of it was read.
     let log = match &arguments.from {
         Some(place) => {
-            fetched = fetch(place, folder, say)?;
+            let chain = read_venue(&folder.join("genesis.bin"))?.genesis().chain;
+            fetched = fetch(place, folder, chain, say)?;
             fetched.path().to_owned()
         }
         None => {
@@ -60,12 +62,11 @@ fn check(
     Ok((certified, report.transpose()?))
 }
 
-/// Copies what was published into a log of its own.
-fn fetch(place: &str, folder: &Path, say: Say) -> Result<TempDir> {
+/// Copies what was published into a log of its own; relative paths are taken from `base`.
+pub fn fetch(place: &str, base: &Path, chain: ChainId, say: Say) -> Result<TempDir> {
     let copy = TempDir::with_prefix("lifeboat-verify-")?;
-    let chain = read_venue(&folder.join("genesis.bin"))?.genesis().chain;
     let (sender, mut published) = mpsc::channel(AHEAD);
-    let reading = read_published(place, folder, chain, sender)?;
+    let reading = read_published(place, base, chain, sender)?;
     let mut log = Writer::open(Arc::new(Disk::open(copy.path())?))?;
     let bar = say.bar(0, "blocks fetched");
     while let Some(found) = published.blocking_recv() {
@@ -145,7 +146,7 @@ fn books(folder: &Path, log: Disk, say: Say) -> Result<LogReport> {
 }
 
 /// A validator's folder: the one given, or the first in a venue's.
-fn folder(given: &Path, public: bool) -> Result<PathBuf> {
+pub fn folder(given: &Path, public: bool) -> Result<PathBuf> {
     let first = given.join("node-0");
     for folder in [given, &first] {
         if folder.join("genesis.bin").exists() {

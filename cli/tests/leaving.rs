@@ -33,6 +33,7 @@ fn a_day_passes(url: &str) {
         finality: Finality::Depth(0),
         poll: std::time::Duration::from_millis(10),
         timeout: std::time::Duration::from_secs(30),
+        own_authority: false,
     };
     let runtime = tokio::runtime::Runtime::new().unwrap();
     runtime.block_on(async {

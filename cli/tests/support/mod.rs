@@ -47,6 +47,11 @@ pub struct Venue {
 impl Venue {
     /// Starts a venue and waits until it is ready.
     pub fn start() -> Self {
+        Self::start_with(&[])
+    }
+
+    /// Starts a venue with more options.
+    pub fn start_with(options: &[&str]) -> Self {
         let folder = TempDir::new().expect("a temporary folder");
         let mut command = Command::new(binary());
         command.args([
@@ -58,6 +63,7 @@ impl Venue {
             LIFETIME_S,
         ]);
         command.arg("--data").arg(folder.path().join("venue"));
+        command.args(options);
         let mut child = command
             .stdin(Stdio::null())
             .stdout(Stdio::piped())
@@ -119,6 +125,12 @@ impl Venue {
             std::thread::park_timeout(Duration::from_millis(20));
         }
         false
+    }
+
+    /// Kills it without a word, and waits until it is gone.
+    pub fn kill(&mut self) {
+        self.child.kill().expect("it runs");
+        self.child.wait().expect("it was started here");
     }
 
     /// The result of a public method.
