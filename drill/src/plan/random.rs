@@ -5,6 +5,9 @@ use super::{
 };
 use crate::market::Dice;
 
+/// Within this everything is settled after the faults, as long as no clock is ahead.
+const SETTLED_MS: u64 = 20_000;
+
 /// Nothing goes wrong for two seconds.
 pub fn calm() -> Plan {
     Plan {
@@ -22,10 +25,12 @@ pub fn calm() -> Plan {
         },
         workload: Workload::default(),
         bounds: Bounds {
-            rto_ms: 20_000,
+            rto_ms: SETTLED_MS,
             ..Bounds::default()
         },
-        exit: Exit { ready_ms: 20_000 },
+        exit: Exit {
+            ready_ms: SETTLED_MS,
+        },
         faults: vec![Planned::at(2_000, Fault::Heal)],
     }
 }
@@ -52,7 +57,21 @@ pub fn random(seed: u64) -> Plan {
     plan.seed = seed;
     plan.topology.snapshot_every = Some(snapshot_every);
     plan.faults = draft.faults;
+    let patience = SETTLED_MS + 2 * furthest_ahead_ms(&plan);
+    plan.bounds.rto_ms = patience;
+    plan.exit.ready_ms = patience;
     plan
+}
+
+/// How far the furthest clock is ahead. A block of that time may get a quorum's first vote, and the second
+/// one of whoever's clock is ahead. Where one more validator is missing at that moment no quorum can
+/// give the block up any more, and the venue waits until the others' clocks have reached its time.
+fn furthest_ahead_ms(plan: &Plan) -> u64 {
+    let ahead = plan.faults.iter().map(|planned| match planned.what {
+        Fault::Clock { by_ms, .. } => by_ms.max(0).unsigned_abs(),
+        _ => 0,
+    });
+    ahead.max().unwrap_or(0)
 }
 
 struct Draft {
