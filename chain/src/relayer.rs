@@ -26,12 +26,14 @@ pub trait CheckpointSource: Send + Sync {
 /// When a checkpoint is due.
 #[derive(Clone, Copy, Debug)]
 pub struct Pace {
-    /// At the latest after so long; at once for a withdrawal that was not certified before.
+    /// At the latest after so long.
     pub every: Duration,
     /// Or after so many blocks of the venue.
     pub blocks: u64,
     /// How often chain and venue are looked at.
     pub look: Duration,
+    /// At once for a withdrawal that was not certified before.
+    pub prompt: bool,
 }
 
 impl Default for Pace {
@@ -40,6 +42,7 @@ impl Default for Pace {
             every: Duration::from_secs(60),
             blocks: 1_000,
             look: Duration::from_secs(5),
+            prompt: true,
         }
     }
 }
@@ -205,7 +208,7 @@ impl<S: CheckpointSource> Relayer<S> {
         let certified = ExitSummary::decode(&checkpoint.summary);
         let certified = certified.map_or(0, |summary| summary.withdrawals_count);
         let due = first_look
-            || certified > self.withdrawals
+            || (self.pace.prompt && certified > self.withdrawals)
             || head.number == 0
             || since.elapsed() >= self.pace.every
             || height - head.height.min(height) >= self.pace.blocks;

@@ -53,7 +53,8 @@ pub fn node(arguments: &NodeArguments) -> Result<()> {
                 vault.file.vault, vault.file.chain
             ));
             if vault.relays() {
-                let _ = relay(&vault, service.watch(), config.publish.is_some());
+                let publishes = config.publish.is_some();
+                let _ = relay(&vault, service.watch(), publishes, config.index);
             }
             tokio::spawn(attest(vault, voice.clone(), service.watch()));
         }

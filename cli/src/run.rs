@@ -227,7 +227,7 @@ impl Embedded {
         let beside = nodes.first().cloned().context("a venue has validators")?;
         let settled = vault.map(|vault| {
             tokio::spawn(feed(vault.clone(), beside.clone()));
-            relay(vault, beside.clone(), first.publish.is_some())
+            relay(vault, beside.clone(), first.publish.is_some(), 0)
         });
         let publishes = first.publish.is_some();
         let venue = NodeVenue::new(self.file.chain()?, publishes, beside, nodes, settled);
