@@ -11,6 +11,7 @@ use crate::limits::{
     FORWARDS_MAX, LABEL_BYTES_MAX, QUOTES_PER_COMMAND_MAX, SOURCES_MAX, VAULT_EVENTS_MAX,
 };
 
+use crate::auction::{CIPHERTEXT_BYTES, SealSignature};
 use crate::types::Cash;
 use crate::types::{
     AccountId, Address, ChainId, ClientOrderId, Digest, InstrumentId, MarginModel, Nonce,
@@ -117,6 +118,31 @@ pub enum Action {
         /// How much; positive.
         amount: Cash,
     },
+    /// Puts a sealed order into a running auction.
+    SealOrder(SealOrder),
+    /// Takes a sealed order back before the auction closes.
+    WithdrawSealed {
+        /// The auction's underlying.
+        underlying: UnderlyingId,
+        /// The auction's number.
+        auction: u64,
+        /// The number that the sealed order was answered with.
+        seal: u32,
+    },
+}
+
+/// A sealed order.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, BorshSerialize, BorshDeserialize)]
+pub struct SealOrder {
+    /// The auction's underlying.
+    pub underlying: UnderlyingId,
+    /// The auction's number: what the order is sealed to.
+    pub auction: u64,
+    /// The order, by [`seal`](crate::auction::seal).
+    pub ciphertext: [u8; CIPHERTEXT_BYTES],
+    /// Free initial margin that is held from now on. An order that needs more is out when it opens.
+    /// Everybody sees it, so it should say no more than that it suffices.
+    pub bond: Cash,
 }
 
 /// A new order.
@@ -272,6 +298,23 @@ pub enum Report {
     Observe(Observation),
     /// It agrees that this should happen; it happens once, when 2f+1 validators attested the same.
     Attest(Proposal),
+    /// Its share of the signature that opens an auction's seals, once the closing block was final. Whoever
+    /// has enough of them makes the signature; the engine keeps only who sent one.
+    ShareOpening {
+        /// The auction's number.
+        auction: u64,
+        /// The validator's place in the group's polynomial.
+        participant: u32,
+        /// The share, over [`seal_target`](crate::auction::seal_target).
+        share: SealSignature,
+    },
+    /// The signature that opens an auction's seals. The first that verifies counts, whoever sent it.
+    OpenAuction {
+        /// The auction's number.
+        auction: u64,
+        /// The group's signature over [`seal_target`](crate::auction::seal_target).
+        signature: SealSignature,
+    },
 }
 
 /// Prices of one underlying as one validator saw them.

@@ -6,6 +6,7 @@
 use alloc::vec::Vec;
 use borsh::{BorshDeserialize, BorshSerialize};
 
+use crate::auction::SealSignature;
 use crate::command::OptionTerms;
 use crate::reject::Reject;
 use crate::types::{
@@ -213,6 +214,127 @@ pub enum Event {
         owed: Cash,
         held: bool,
     },
+    /// An underlying's auction began. Orders are sealed to its number and `began_at`, if at all.
+    AuctionBegan {
+        underlying: UnderlyingId,
+        auction: u64,
+        began_at: TimeMs,
+        closes_at: TimeMs,
+        sealed: bool,
+    },
+    /// A sealed order was taken in; `seal` is its number in the auction.
+    OrderSealed {
+        account: AccountId,
+        underlying: UnderlyingId,
+        auction: u64,
+        seal: u32,
+        bond: Cash,
+    },
+    /// A sealed order was taken back.
+    SealWithdrawn {
+        account: AccountId,
+        underlying: UnderlyingId,
+        auction: u64,
+        seal: u32,
+        bond: Cash,
+    },
+    /// Where the public orders of an auction would clear, in its last phase, and how many sealed ones
+    /// there are besides.
+    AuctionIndicated {
+        underlying: UnderlyingId,
+        auction: u64,
+        seals: u32,
+        indications: Vec<Indication>,
+    },
+    /// An auction closed with this block: nothing is placed in it or withdrawn from it any more.
+    AuctionClosed {
+        underlying: UnderlyingId,
+        auction: u64,
+        seals: u32,
+    },
+    /// The signature that opens an auction's seals came and verified.
+    AuctionOpened {
+        underlying: UnderlyingId,
+        auction: u64,
+        signature: SealSignature,
+    },
+    /// A seal was opened; the order that was in it follows.
+    SealOpened {
+        account: AccountId,
+        underlying: UnderlyingId,
+        auction: u64,
+        seal: u32,
+        order: OrderId,
+    },
+    /// A sealed order is out, and why. Its bond is released but for what it forfeits to the insurance
+    /// fund.
+    SealDropped {
+        account: AccountId,
+        underlying: UnderlyingId,
+        auction: u64,
+        seal: u32,
+        reason: Reject,
+        forfeited: Cash,
+    },
+    /// An instrument was cleared; its trades follow, all at this price.
+    AuctionCleared(Cleared),
+    /// The price of these instruments left the collar: they go on collecting under another number. What
+    /// is public in them stays as it is.
+    AuctionExtended {
+        underlying: UnderlyingId,
+        auction: u64,
+        next: u64,
+        began_at: TimeMs,
+        closes_at: TimeMs,
+        instruments: Vec<InstrumentId>,
+    },
+    /// An underlying's auction is over.
+    AuctionEnded {
+        underlying: UnderlyingId,
+        auction: u64,
+    },
+    /// An underlying's auction was given up because the venue stopped.
+    AuctionAborted {
+        underlying: UnderlyingId,
+        auction: u64,
+    },
+}
+
+/// Where an instrument's public orders would clear.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, BorshSerialize, BorshDeserialize)]
+pub struct Indication {
+    /// Where.
+    pub instrument: InstrumentId,
+    /// The price: of the trades there would be, or, where the sides do not cross, the one between them
+    /// that is nearest to the mark.
+    pub price: Price,
+    /// How much would trade.
+    pub qty: Qty,
+    /// What is bid for at that price or better less what is offered.
+    pub imbalance: Qty,
+}
+
+/// How an instrument was cleared.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, BorshSerialize, BorshDeserialize)]
+pub struct Cleared {
+    /// The auction.
+    pub auction: u64,
+    /// Where.
+    pub instrument: InstrumentId,
+    /// The one price; the collar's nearest end where nothing trades within it.
+    pub price: Price,
+    /// How much trades.
+    pub qty: Qty,
+    /// What is bid for at that price or better less what is offered.
+    pub imbalance: Qty,
+    /// The price that the orders alone would have made.
+    pub free_price: Price,
+    /// The mark that the collar lies around.
+    pub mark: Price,
+    /// The collar's low end.
+    pub low: Price,
+    /// The collar's high end.
+    pub high: Price,
 }
 
 /// A newly accepted order.
@@ -243,11 +365,11 @@ pub struct Trade {
     pub trade: u64,
     /// Where.
     pub instrument: InstrumentId,
-    /// At the maker's price.
+    /// At the maker's price; in an auction at its one price.
     pub price: Price,
     /// How much.
     pub qty: Qty,
-    /// The aggressor's side.
+    /// The aggressor's side; in an auction that of the order that came later, and both pay as makers.
     pub taker_side: Side,
     /// The aggressor.
     pub taker: AccountId,
@@ -288,6 +410,13 @@ pub enum CancelReason {
     Requoted,
     /// A reduce-only order that no longer reduces.
     NotReducing,
+    /// It would have traded at the auction's unbounded price, but not within the collar, and cannot rest
+    /// through the other side.
+    AuctionCollar,
+    /// Its fill in the auction could have taken the account under initial margin.
+    AuctionMargin,
+    /// It came out of a sealed order whose auction was given up.
+    AuctionAborted,
 }
 
 /// Why the mode changed.
@@ -307,4 +436,6 @@ pub enum ModeReason {
     Attested,
     /// A vault is frozen on its chain.
     VaultFrozen,
+    /// Every auction is over.
+    AuctionOver,
 }

@@ -14,6 +14,7 @@
 extern crate alloc;
 
 mod apply;
+pub mod auction;
 pub mod auth;
 pub mod block;
 pub mod book;

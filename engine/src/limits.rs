@@ -49,5 +49,7 @@ pub const NONCE_WINDOW: u64 = 128;
 pub const VAULTS_MAX: usize = 1;
 /// Events of a vault in one proposal; that many of the longest fit a command.
 pub const VAULT_EVENTS_MAX: usize = 256;
+/// Sealed orders that one block opens: each costs a pairing, about a millisecond.
+pub const SEALS_OPENED_PER_BLOCK_MAX: usize = 64;
 /// Blocks within which exits are computed and carried by a header.
 pub const EXIT_BLOCKS_MAX: u64 = 1 << 20;

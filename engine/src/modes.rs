@@ -145,6 +145,8 @@ pub enum Trigger {
     TimeElapsed,
     /// The vault is frozen on chain.
     VaultFrozen,
+    /// Every auction is over.
+    AuctionOver,
 }
 
 struct Transition {
@@ -170,7 +172,6 @@ const LIVE: &[Mode] = &[
     Mode::ClearingOnly,
 ];
 
-/// CANCEL_ONLY leads to AUCTION once the reopening auction exists; until then to POST_ONLY.
 const TRANSITIONS: [Transition; 9] = [
     Transition {
         from: TRADING,
@@ -200,11 +201,11 @@ const TRANSITIONS: [Transition; 9] = [
     Transition {
         from: &[Mode::CancelOnly],
         trigger: Trigger::TimeElapsed,
-        to: Mode::PostOnly,
+        to: Mode::Auction,
     },
     Transition {
         from: &[Mode::Auction],
-        trigger: Trigger::TimeElapsed,
+        trigger: Trigger::AuctionOver,
         to: Mode::PostOnly,
     },
     Transition {
@@ -306,6 +307,7 @@ mod tests {
             Trigger::RootAgreed,
             Trigger::PricesAgree,
             Trigger::TimeElapsed,
+            Trigger::AuctionOver,
         ];
         for start in Mode::ALL.iter().copied().filter(|&m| m != Mode::Exit) {
             let mut reached = vec![start];

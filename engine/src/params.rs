@@ -5,6 +5,7 @@ use alloc::string::String;
 use alloc::vec::Vec;
 use borsh::{BorshDeserialize, BorshSerialize};
 
+use crate::auction::SealKey;
 use crate::risk::{Pm2Parameters, StandardParameters};
 use crate::types::{
     Address, Cash, ChainId, Height, MarginModel, Price, PublicKey, Qty, SettlementChain, TimeMs,
@@ -63,6 +64,8 @@ pub struct Parameters {
     /// The vaults that hold the collateral, one on each settlement chain; at most `VAULTS_MAX`. Without
     /// one nothing is ever paid in or out, and genesis cash is on nobody's word.
     pub vaults: Vec<VaultParameters>,
+    /// The reopening auction.
+    pub auction: AuctionParameters,
 }
 
 /// When exits are computed and from when a header must carry them.
@@ -207,6 +210,61 @@ pub struct ModeParameters {
     pub post_only_ms: u64,
 }
 
+/// The reopening auction.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, BorshSerialize, BorshDeserialize)]
+pub struct AuctionParameters {
+    /// The validators' group key, to which orders are sealed. Without one an auction clears what is
+    /// public.
+    pub key: Option<SealKey>,
+    /// From an auction's beginning to its close. Two minutes let people read the restatement and act on
+    /// it, programs included; longer keeps risk unhedged.
+    pub length_ms: u64,
+    /// The end of it in which indicative prices are published: late enough that what they show is what
+    /// will be there, long enough to answer them.
+    pub last_phase_ms: u64,
+    /// Time between two publications. Every instrument is in each, so they are no ticker.
+    pub indication_ms: u64,
+    /// Length of an extension, once, for the instruments whose price left the collar: half of the first,
+    /// since only those who would trade at such a price are waited for.
+    pub extension_ms: u64,
+    /// From the close until seals without a signature are out. The signature takes two blocks; ten
+    /// seconds outlast a lost leader, and public orders are locked no longer than that.
+    pub opening_timeout_ms: u64,
+    /// How far the price may be from the mark, in millionths of the mark: what a 15 % change of
+    /// volatility makes of an option at the money, and some more.
+    pub collar_mark_ppm: u32,
+    /// The same in millionths of the index, for options that are worth little; the larger counts.
+    pub collar_index_ppm: u32,
+    /// Sealed orders of one account in one auction.
+    pub seals_per_account_max: u32,
+    /// Sealed orders in one auction. At a millisecond each they are opened within seconds.
+    pub seals_max: u32,
+    /// The least bond: each seal holds margin, so they are no free option to crowd others out.
+    pub bond_min: Cash,
+    /// What a seal that is no order costs its account, to the insurance fund: opening it took every
+    /// validator a pairing. Not more than the least bond.
+    pub forfeit: Cash,
+}
+
+impl Default for AuctionParameters {
+    fn default() -> Self {
+        Self {
+            key: None,
+            length_ms: 120_000,
+            last_phase_ms: 30_000,
+            indication_ms: 5_000,
+            extension_ms: 60_000,
+            opening_timeout_ms: 10_000,
+            collar_mark_ppm: 200_000,
+            collar_index_ppm: 2_500,
+            seals_per_account_max: 32,
+            seals_max: 2_048,
+            bond_min: Cash::new(10_000_000),
+            forfeit: Cash::new(1_000_000),
+        }
+    }
+}
+
 impl Default for FeeSchedule {
     fn default() -> Self {
         Self {
@@ -348,6 +406,7 @@ impl Default for Parameters {
             modes: ModeParameters::default(),
             exits: ExitParameters::default(),
             vaults: Vec::new(),
+            auction: AuctionParameters::default(),
         }
     }
 }

@@ -106,6 +106,28 @@ rejects! {
     VenueFull = 405,
     /// The venue's mode does not permit it.
     ModeForbids = 500,
+    /// No auction of that number collects orders.
+    NoAuction = 520,
+    /// The auction has closed: until it has cleared nothing is placed in it or withdrawn from it.
+    AuctionClosed = 521,
+    /// The venue has no key to seal orders to.
+    SealsOff = 522,
+    /// The auction, or the account in it, has as many sealed orders as it may.
+    TooManySeals = 523,
+    /// The bond is under the least one, or under the margin that the order needs.
+    BondTooSmall = 524,
+    /// The account has no sealed order of that number.
+    UnknownSeal = 525,
+    /// The seal does not open, or there is no order in it.
+    SealBroken = 526,
+    /// The order in the seal is not of this account or command, or not for this auction.
+    SealMisplaced = 527,
+    /// The validators did not open the seals in time.
+    SealUnopened = 528,
+    /// The auction was given up.
+    AuctionAborted = 529,
+    /// The signature does not open this auction, or a share of it is there already.
+    BadOpening = 530,
     /// The account is not in liquidation.
     NotInLiquidation = 600,
     /// The bid is under the auction's price.

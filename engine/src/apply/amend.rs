@@ -25,6 +25,9 @@ impl Engine {
     ) -> Result<(), Reject> {
         let resting = self.own_order(account, amend.order)?;
         let instrument = *self.tradable(resting.book)?;
+        if self.locked(resting.book) {
+            return Err(Reject::AuctionClosed);
+        }
         let total = amend
             .qty
             .to_lots(instrument.lot)

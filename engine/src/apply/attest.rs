@@ -153,6 +153,10 @@ impl Engine {
                 feed.observe(payload.validator, observation, sources, now)
             }
             Report::Attest(proposal) => self.attest(payload.validator, proposal, events),
+            Report::ShareOpening { auction, .. } => self.share_opening(payload.validator, *auction),
+            Report::OpenAuction { auction, signature } => {
+                self.open_auction(*auction, *signature, events)
+            }
         }
     }
 

@@ -23,6 +23,9 @@ impl Engine {
     ) -> Result<(), Reject> {
         self.permit(Activity::Cancel)?;
         let resting = self.own_order(account, order)?;
+        if self.locked(resting.book) {
+            return Err(Reject::AuctionClosed);
+        }
         self.cancel_resting(resting.order, CancelReason::User, events);
         Ok(())
     }
@@ -54,6 +57,7 @@ impl Engine {
             CancelReason::User,
             events,
             |engine, order| match scope {
+                _ if engine.locked(order.book) => false,
                 CancelScope::Account => true,
                 CancelScope::Underlying(underlying) => engine
                     .instruments

@@ -173,7 +173,7 @@ impl Engine {
         Cash::new(fee.min(cap))
     }
 
-    fn move_position(
+    pub(super) fn move_position(
         &mut self,
         account: AccountId,
         instrument: &Instrument,
@@ -217,7 +217,7 @@ impl Engine {
         }
     }
 
-    fn collect_fees(&mut self, taker_fee: Cash, maker_fee: Cash) {
+    pub(super) fn collect_fees(&mut self, taker_fee: Cash, maker_fee: Cash) {
         let total = taker_fee.get().saturating_add(maker_fee.get());
         let share = i64::from(self.parameters.fees.insurance_ppm);
         let insured = mul_div(total.max(0), share, 1_000_000, Rounding::Down).unwrap_or(0);
@@ -229,7 +229,7 @@ impl Engine {
     }
 
     /// The maker's open lots shrink; an order that is filled leaves its account's list.
-    fn close_open(&mut self, fill: &Fill, instrument: InstrumentId, side: Side) {
+    pub(super) fn close_open(&mut self, fill: &Fill, instrument: InstrumentId, side: Side) {
         let filled = fill.maker_left.get() == 0;
         if let Some(detail) = self.orders.get_mut(fill.maker.slot()) {
             detail.filled = detail.filled.saturating_add(fill.lots.get());

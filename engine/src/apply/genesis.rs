@@ -9,6 +9,7 @@ use super::attest::Attestations;
 use super::fills::Scratch;
 use super::margin::MarginEngine;
 use super::roots::Roots;
+use crate::auction::{Auctions, SealKey};
 use crate::auth::NonceWindow;
 use crate::book::Books;
 use crate::instrument::Instruments;
@@ -41,6 +42,8 @@ pub enum GenesisError {
     Account(usize),
     /// More vaults than `VAULTS_MAX`, or one without an address, a pool or a least withdrawal.
     Vaults,
+    /// A group key that is no point of its group, or a forfeit under zero or over the least bond.
+    Auction,
     /// Exits that are never computed, or that headers would carry after they were replaced.
     Exits,
 }
@@ -63,6 +66,10 @@ impl core::fmt::Display for GenesisError {
             Self::Vaults => write!(
                 f,
                 "genesis takes at most {VAULTS_MAX} vault, with an address, a pool and a least withdrawal"
+            ),
+            Self::Auction => write!(
+                f,
+                "auction: the group key is no key, or the forfeit is not between nothing and the least bond"
             ),
             Self::Exits => write!(
                 f,
@@ -101,6 +108,7 @@ impl Engine {
             validator_nonces: vec![NonceWindow::new(); genesis.validators.len()],
             attestations: Attestations::default(),
             vaults: vaults(&parameters),
+            auctions: Auctions::default(),
             quarantined: Vec::new(),
             margin,
             roots: Roots::new(&parameters),
@@ -170,6 +178,16 @@ fn check_vaults(parameters: &Parameters) -> Result<(), GenesisError> {
     Ok(())
 }
 
+fn check_auction(parameters: &Parameters) -> Result<(), GenesisError> {
+    let auction = &parameters.auction;
+    let sound = auction.key.as_ref().is_none_or(SealKey::is_sound);
+    if sound && Cash::ZERO <= auction.forfeit && auction.forfeit <= auction.bond_min {
+        Ok(())
+    } else {
+        Err(GenesisError::Auction)
+    }
+}
+
 fn check(genesis: &Genesis) -> Result<(), GenesisError> {
     if genesis.validators.is_empty() || genesis.validators.len() > VALIDATORS_MAX {
         return Err(GenesisError::Validators);
@@ -180,7 +198,7 @@ fn check(genesis: &Genesis) -> Result<(), GenesisError> {
     }
     match underlyings.iter().position(|u| !is_sound(u)) {
         Some(at) => Err(GenesisError::Underlying(at)),
-        None => check_vaults(&genesis.parameters),
+        None => check_vaults(&genesis.parameters).and_then(|()| check_auction(&genesis.parameters)),
     }
 }
 

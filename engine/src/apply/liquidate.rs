@@ -74,6 +74,7 @@ impl Engine {
 
     fn start_liquidation(&mut self, account: AccountId, margin: &Margin, events: &mut Vec<Event>) {
         self.cancel_where(account, CancelReason::Liquidation, events, |_, _| true);
+        self.drop_seals_of(account, events);
         let state = LiquidationState {
             started_at: self.time,
             insolvent_since: TimeMs::new(0),
@@ -229,7 +230,9 @@ impl Engine {
                 .filter(|p| p.unsigned_abs() <= crate::limits::POSITION_LOTS_MAX.unsigned_abs())
                 .ok_or(Reject::PositionTooLarge)?;
         }
-        after.cash = Cash::new(after.cash.get().saturating_add(cash));
+        let bond = self.auctions.bond_of(bidder).get();
+        let free = cash.saturating_sub(bond);
+        after.cash = Cash::new(after.cash.get().saturating_add(free));
         let margin = self.margin_of_account(&after).ok_or(Reject::NoMark)?;
         if margin.im.get() < 0 {
             Err(Reject::MarginBelowInitial)

@@ -294,6 +294,34 @@ impl Engine {
             .map_err(refused)
     }
 
+    /// Judges an order that may use `room` of initial margin and no more. Margin falls by a unit for
+    /// each unit of cash, so cash stands in for it.
+    pub(super) fn check_margin_within(
+        &mut self,
+        ticket: &Ticket,
+        room: Cash,
+    ) -> Result<(), Reject> {
+        let (check, order) = self.margin_check(ticket)?;
+        let (_, free) = self
+            .margin_with_orders(ticket.account)
+            .ok_or(Reject::NoMark)?;
+        let account = self.ledger.account(ticket.account);
+        let cash = account.ok_or(Reject::UnknownAccount)?.cash;
+        let least = cash.get().saturating_sub(free.get());
+        let check = AccountCheck {
+            cash: Cash::new(least.saturating_add(room.get())),
+            ..check
+        };
+        self.check_exactly(&check, &order)
+    }
+
+    /// Cash less what stands behind the account's sealed orders: no other order may rest on it.
+    #[inline]
+    fn unbonded(&self, cash: Cash, account: AccountId) -> Cash {
+        let bond = self.auctions.bond_of(account);
+        Cash::new(cash.get().saturating_sub(bond.get()))
+    }
+
     /// A ticket as the margin models see it.
     fn margin_check(&self, ticket: &Ticket) -> Result<(AccountCheck, OrderCheck), Reject> {
         let premium = self.premium(ticket.instrument, ticket.limit, ticket.lots);
@@ -323,7 +351,7 @@ impl Engine {
             .ok_or(Reject::UnknownAccount)?;
         let check = AccountCheck {
             account: ticket.account,
-            cash: account.cash,
+            cash: self.unbonded(account.cash, ticket.account),
             model: account.model,
         };
         Ok((check, order))
@@ -370,7 +398,8 @@ impl Engine {
     ) -> Result<Cash, Reject> {
         let entry = self.ledger.account(account).ok_or(Reject::UnknownAccount)?;
         let holdings = entry.holdings.iter().map(risk_holding);
-        Ok(self.margin.book.margin(holdings, entry.cash, model).im)
+        let cash = self.unbonded(entry.cash, account);
+        Ok(self.margin.book.margin(holdings, cash, model).im)
     }
 
     pub(super) fn margin_of(&mut self, account: AccountId) -> Option<Margin> {

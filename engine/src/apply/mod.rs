@@ -8,6 +8,7 @@
 
 mod amend;
 mod attest;
+mod auction;
 mod cancel;
 mod drags;
 mod exits;
@@ -44,6 +45,7 @@ pub use roots::StatePart;
 pub use snapshot::{SNAPSHOT_VERSION, SnapshotError};
 pub use views::{BookLevel, MarginSummary, OrderView};
 
+use crate::auction::Auctions;
 use crate::auth::NonceWindow;
 use crate::block::{Advanced, Applied, Block, CheckedCommand, Signer};
 use crate::book::Books;
@@ -85,6 +87,7 @@ pub struct Engine {
     attestations: attest::Attestations,
     /// In the order of the parameters.
     vaults: Vec<VaultState>,
+    auctions: Auctions,
     quarantined: Vec<(Height, u32)>,
     margin: margin::MarginEngine,
     roots: roots::Roots,
@@ -182,6 +185,7 @@ impl Engine {
         self.settle_expiries(events);
         self.roll_listings(events);
         self.run_liquidations(events);
+        self.run_auctions(events);
     }
 
     fn run_all(&mut self, commands: &[CheckedCommand], events: &mut Vec<Event>) {

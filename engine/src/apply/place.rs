@@ -378,7 +378,7 @@ impl Engine {
     }
 
     /// Rests what is left; a level that is full sends it back like an immediate order.
-    fn rest(
+    pub(super) fn rest(
         &mut self,
         id: OrderId,
         ticket: &Ticket,
@@ -419,7 +419,7 @@ impl Engine {
         self.margin_open_changed(&OpenLots::of_ticket(ticket), i64::from(left.get()));
     }
 
-    fn finish_unrested(
+    pub(super) fn finish_unrested(
         &mut self,
         id: OrderId,
         ticket: &Ticket,

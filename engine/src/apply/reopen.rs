@@ -55,6 +55,10 @@ impl Engine {
             }
             Mode::CancelOnly if elapsed >= modes.cancel_only_ms => {
                 self.shift(Trigger::TimeElapsed, ModeReason::TimeElapsed, events);
+                self.begin_auctions(events);
+            }
+            Mode::Auction if self.auctions.is_empty() => {
+                self.shift(Trigger::AuctionOver, ModeReason::AuctionOver, events);
             }
             Mode::PostOnly if elapsed >= modes.post_only_ms => {
                 self.shift(Trigger::TimeElapsed, ModeReason::TimeElapsed, events);
@@ -76,6 +80,9 @@ impl Engine {
         self.mode.since = self.time;
         self.mode.agreed_since = TimeMs::new(0);
         events.push(Event::ModeChanged { from, to, reason });
+        if matches!(to, Mode::Halted | Mode::ClearingOnly | Mode::Exit) {
+            self.abort_auctions(events);
+        }
     }
 
     /// Whether enough sources have agreed on every live underlying for as long as the rule asks.

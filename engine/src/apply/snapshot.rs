@@ -20,7 +20,7 @@ use crate::types::{Cash, Digest};
 use crate::vault::VaultState;
 
 /// Version of the image. A reader refuses every other.
-pub const SNAPSHOT_VERSION: u32 = 3;
+pub const SNAPSHOT_VERSION: u32 = 4;
 
 /// An image that cannot be restored.
 #[derive(Debug)]
@@ -79,6 +79,7 @@ impl Engine {
         self.vaults
             .iter()
             .try_for_each(|vault| vault.write(writer))?;
+        self.auctions.serialize(writer)?;
         self.ledger.len().serialize(writer)?;
         for (_, account) in self.ledger.iter() {
             account.serialize(writer)?;
@@ -148,6 +149,7 @@ impl Engine {
         self.attestations.write_commitment(&mut bytes);
         let vaults = self.vaults.iter();
         vaults.for_each(|vault| vault.write_commitment(&mut bytes));
+        self.auctions.write_commitment(&mut bytes);
         bytes
     }
 
@@ -175,6 +177,7 @@ impl Engine {
         let vaults = vaults
             .map(|vault| VaultState::read(*vault, reader))
             .collect::<IoResult<_>>()?;
+        let auctions = BorshDeserialize::deserialize_reader(reader)?;
         let accounts = read_many::<Account, R>(reader, ACCOUNTS_MAX)?;
         let instruments = read_many::<Instrument, R>(reader, INSTRUMENTS_MAX)?;
         let books = Books::read(reader)?;
@@ -199,6 +202,7 @@ impl Engine {
             validator_nonces,
             attestations,
             vaults,
+            auctions,
             quarantined,
             margin,
             roots,

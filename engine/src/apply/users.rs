@@ -42,6 +42,12 @@ impl Engine {
                 recipient,
                 amount,
             } => self.withdraw(account, *chain, (*recipient, *amount), events),
+            Action::SealOrder(order) => self.seal_order(account, payload.nonce, order, events),
+            Action::WithdrawSealed {
+                underlying,
+                auction,
+                seal,
+            } => self.withdraw_sealed(account, (*underlying, *auction, *seal), events),
         }
     }
 

@@ -84,7 +84,9 @@ impl Engine {
         if account == INSURANCE_FUND || entry.liquidation.is_some() {
             return Some(Cash::ZERO);
         }
-        let (margin, mut left) = self.margin_with_orders(account)?;
+        let (margin, left) = self.margin_with_orders(account)?;
+        let bond = self.auctions.bond_of(account);
+        let mut left = Cash::new(left.get().saturating_sub(bond.get()));
         if !self.margin_prices_are_fresh(account) {
             let initial = margin.equity.get().saturating_sub(left.get()).max(0);
             let more = initial.unsigned_abs().div_ceil(STALE_MARGIN_PART);

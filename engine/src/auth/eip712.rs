@@ -84,5 +84,7 @@ const fn name(action: &Action) -> &'static str {
         Action::SetMarginModel(_) => "Set margin model",
         Action::BidLiquidation { .. } => "Bid in liquidation auction",
         Action::Withdraw { .. } => "Withdraw",
+        Action::SealOrder(_) => "Place sealed order",
+        Action::WithdrawSealed { .. } => "Withdraw sealed order",
     }
 }

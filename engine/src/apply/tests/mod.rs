@@ -6,6 +6,7 @@
 )]
 //! The engine from outside: blocks in, events and roots out.
 
+mod auction;
 mod liquidation;
 mod orders;
 mod protection;
