@@ -30,7 +30,7 @@ const TAKERS: u32 = 8;
 const BLOCK_MS: u64 = 100;
 /// How long prices must agree before a development venue reopens.
 const DEVELOPMENT_AGREEMENT_MS: u64 = 3_000;
-/// Length of CANCEL_ONLY and of POST_ONLY on a development venue.
+/// Length of CANCEL_ONLY, of AUCTION and of POST_ONLY on a development venue.
 const DEVELOPMENT_REOPENING_MS: u64 = 5_000;
 /// Exits of a development venue come often: who tries a withdrawal waits for them.
 const DEVELOPMENT_EXITS: ExitParameters = ExitParameters {
@@ -283,6 +283,9 @@ fn genesis(file: &VenueFile, keys: &ApiKeys) -> Result<Genesis> {
     parameters.modes.agreement_ms = DEVELOPMENT_AGREEMENT_MS;
     parameters.modes.cancel_only_ms = DEVELOPMENT_REOPENING_MS;
     parameters.modes.post_only_ms = DEVELOPMENT_REOPENING_MS;
+    parameters.auction.length_ms = DEVELOPMENT_REOPENING_MS;
+    parameters.auction.last_phase_ms = DEVELOPMENT_REOPENING_MS / 2;
+    parameters.auction.extension_ms = DEVELOPMENT_REOPENING_MS;
     if file.replay.is_some() {
         // The recording says what is listed.
         parameters

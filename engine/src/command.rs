@@ -3,6 +3,7 @@
 //! **Owns** the command types, their canonical encoding and the signed payloads. **Never** checks a
 //! signature (`auth` does) or looks at state.
 
+use alloc::boxed::Box;
 use alloc::vec::Vec;
 use borsh::io::{Error, ErrorKind, Read, Result as IoResult};
 use borsh::{BorshDeserialize, BorshSerialize};
@@ -118,8 +119,8 @@ pub enum Action {
         /// How much; positive.
         amount: Cash,
     },
-    /// Puts a sealed order into a running auction.
-    SealOrder(SealOrder),
+    /// Puts a sealed order into a running auction. Boxed: it is larger than all others.
+    SealOrder(Box<SealOrder>),
     /// Takes a sealed order back before the auction closes.
     WithdrawSealed {
         /// The auction's underlying.

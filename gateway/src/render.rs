@@ -362,6 +362,9 @@ pub const fn cancel_reason(reason: CancelReason) -> &'static str {
         CancelReason::Recovery => "recovery",
         CancelReason::Requoted => "quote_replaced",
         CancelReason::NotReducing => "not_reducing",
+        CancelReason::AuctionCollar => "auction_collar",
+        CancelReason::AuctionMargin => "auction_margin",
+        CancelReason::AuctionAborted => "auction_aborted",
     }
 }
 

@@ -176,6 +176,7 @@ fn reason(reason: &ModeReason) -> Value {
         ModeReason::TimeElapsed => json!({ "kind": "time_elapsed" }),
         ModeReason::Attested => json!({ "kind": "attested" }),
         ModeReason::VaultFrozen => json!({ "kind": "vault_frozen" }),
+        ModeReason::AuctionOver => json!({ "kind": "auction_over" }),
     }
 }
 

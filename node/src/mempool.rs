@@ -116,7 +116,7 @@ pub fn is_cancel(command: &Command) -> bool {
     match command {
         Command::User(user) => matches!(
             user.payload.action,
-            Action::CancelOrder(_) | Action::CancelAll(_)
+            Action::CancelOrder(_) | Action::CancelAll(_) | Action::WithdrawSealed { .. }
         ),
         Command::Validator(_) => false,
     }

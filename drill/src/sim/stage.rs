@@ -167,6 +167,9 @@ impl Market {
         parameters.modes.agreement_ms = AGREEMENT_MS;
         parameters.modes.cancel_only_ms = REOPENING_MS;
         parameters.modes.post_only_ms = REOPENING_MS;
+        parameters.auction.length_ms = REOPENING_MS;
+        parameters.auction.last_phase_ms = REOPENING_MS / 2;
+        parameters.auction.extension_ms = REOPENING_MS;
         let sources = parameters.underlyings.first();
         let sources = sources.map_or(0, |one| one.source_weights.len());
         let feed = |number: u16| {

@@ -56,6 +56,8 @@ pub struct LedgerAuditor {
     next_event: u64,
     last_trade: u64,
     mode: Mode,
+    /// The instrument that an auction is clearing, and its one price.
+    clearing: Option<(InstrumentId, Price)>,
     deposited: i128,
     /// Fees and the insurance fund's cash together: what accounts paid and did not get.
     venue: i128,
@@ -79,6 +81,7 @@ impl LedgerAuditor {
             next_event: 1,
             last_trade: 0,
             mode: Mode::Open,
+            clearing: None,
             deposited: cash.values().sum(),
             venue: 0,
             lots,
@@ -267,6 +270,18 @@ impl LedgerAuditor {
             } => {
                 return self.cancel(*account, *order, *unfilled);
             }
+            Event::CommandApplied { .. } => self.clearing = None,
+            Event::AuctionCleared(cleared) => {
+                self.clearing = Some((cleared.instrument, cleared.price));
+                let inside = cleared.low <= cleared.price && cleared.price <= cleared.high;
+                return self.check("I7", inside, || format!("cleared outside its collar: {cleared:?}"));
+            }
+            Event::SealDropped {
+                account, forfeited, ..
+            } => {
+                self.pay(*account, -i128::from(forfeited.get()));
+                self.pay(INSURANCE_FUND, forfeited.get().into());
+            }
             Event::Traded(trade) => {
                 touched.insert(trade.instrument);
                 return self.trade(trade);
@@ -423,11 +438,13 @@ impl LedgerAuditor {
         resting: bool,
     ) -> Result<(), Finding> {
         let order = self.orders.get(&id).copied();
+        // An auction trades at its own price, which is no worse than either order's.
+        let at_own = resting && self.clearing != Some((trade.instrument, trade.price));
         let fits = order.is_some_and(|order| {
             let better = (order.price.get() - trade.price.get()) * side.sign();
             (order.account, order.instrument, order.side) == (account, trade.instrument, side)
                 && order.open >= trade.qty.get()
-                && (if resting { better == 0 } else { better >= 0 })
+                && (if at_own { better == 0 } else { better >= 0 })
         });
         self.check("I4", fits, || {
             format!("trade {} does not fit {order:?}", trade.trade)

@@ -1,11 +1,12 @@
 //! One valid command of each kind, with every optional part once there and once not.
 
 use lifeboat_engine::Command;
+use lifeboat_engine::auction::{CIPHERTEXT_BYTES, SealSignature};
 use lifeboat_engine::command::{
     Action, AmendOrder, CancelScope, Crystallisation, ForcedRequest, ForwardPrice,
     MarketMakerProtection, MassQuote, Observation, OptionTerms, OrderPrice, OrderRef, PlaceOrder,
-    Proposal, QuoteEntry, QuoteSide, Report, SourcePrice, UserCommand, UserPayload, UserSignature,
-    ValidatorCommand, ValidatorPayload, VaultEvent,
+    Proposal, QuoteEntry, QuoteSide, Report, SealOrder, SourcePrice, UserCommand, UserPayload,
+    UserSignature, ValidatorCommand, ValidatorPayload, VaultEvent,
 };
 use lifeboat_engine::types::{
     AccountId, Address, Cash, ClientOrderId, Digest, InstrumentId, MarginModel, Nonce, OptionKind,
@@ -79,6 +80,17 @@ fn actions() -> Vec<Action> {
             chain: SettlementChain::new(1),
             recipient: Address([9; 20]),
             amount: Cash::new(5_000_000),
+        },
+        Action::SealOrder(Box::new(SealOrder {
+            underlying: UnderlyingId::new(0),
+            auction: 3,
+            ciphertext: [5; CIPHERTEXT_BYTES],
+            bond: Cash::new(50_000_000),
+        })),
+        Action::WithdrawSealed {
+            underlying: UnderlyingId::new(0),
+            auction: 3,
+            seal: 7,
         },
     ];
     let orders = [
@@ -179,6 +191,15 @@ fn reports() -> Vec<Report> {
             halted: true,
             reference,
         }),
+        Report::ShareOpening {
+            auction: 3,
+            participant: 2,
+            share: SealSignature([6; 48]),
+        },
+        Report::OpenAuction {
+            auction: 3,
+            signature: SealSignature([7; 48]),
+        },
     ]
     .into_iter()
     .chain(vault_events().map(|event| {

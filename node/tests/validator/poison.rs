@@ -46,6 +46,7 @@ fn genesis() -> Genesis {
     parameters.modes.agreement_ms = 1_000;
     parameters.modes.cancel_only_ms = 1_000;
     parameters.modes.post_only_ms = 1_000;
+    parameters.auction.length_ms = 1_000;
     let account = |number: u32| GenesisAccount {
         owner: Address([number as u8; 20]),
         cash: Cash::new(1_000_000_000_000),
@@ -267,7 +268,7 @@ fn a_poisoned_order_is_set_aside_by_its_number_and_the_venue_comes_back() {
         stage.agree().await;
 
         // The ladder leads back by time and agreement alone, and the venue trades again.
-        for mode in [Mode::CancelOnly, Mode::PostOnly, Mode::Open] {
+        for mode in [Mode::CancelOnly, Mode::Auction, Mode::PostOnly, Mode::Open] {
             stage.until_mode(mode).await;
         }
         stage.send(3, 1, order(call, Side::Sell, b"")).await;

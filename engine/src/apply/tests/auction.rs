@@ -6,10 +6,11 @@ use commonware_cryptography::bls12381::primitives::{ops, variant::MinSig};
 use rand::SeedableRng;
 use rand::rngs::StdRng;
 
+use alloc::boxed::Box;
+
 use super::*;
 use crate::auction::*;
-use crate::event::{Cleared, Indication};
-use crate::params::AuctionParameters;
+use crate::event::Cleared;
 
 const BTC: UnderlyingId = UnderlyingId::new(0);
 
@@ -23,6 +24,9 @@ fn group() -> (Private, SealKey) {
 fn parameters() -> Parameters {
     let mut parameters = Parameters::default();
     parameters.auction.key = Some(group().1);
+    parameters.modes.agreement_ms = 2_000;
+    parameters.modes.cancel_only_ms = 2_000;
+    parameters.auction.length_ms = 40_000;
     parameters
 }
 
@@ -68,12 +72,12 @@ fn sealed(venue: &Venue, account: u32, terms: SealedTerms, bond: i64) -> Action 
         nonce: Nonce::new(venue.nonce + 1),
         ..terms
     };
-    Action::SealOrder(SealOrder {
+    Action::SealOrder(Box::new(SealOrder {
         underlying: BTC,
         auction: number(venue),
         ciphertext: ciphertext(venue, &terms),
         bond: Cash::new(bond * 1_000_000),
-    })
+    }))
 }
 
 /// From a halt to the beginning of the auction.
@@ -221,4 +225,472 @@ fn the_ladder_goes_through_the_auction() {
     assert_eq!(reached[0].0, Mode::PostOnly);
     assert!((120_000..=123_000).contains(&reached[0].1), "{reached:?}");
     assert_eq!(reached[1].0, Mode::Open);
+}
+
+/// A venue of four accounts in the sealed phase, with a kept offer of 3 lots at 20 over the mark.
+fn collecting() -> (Venue, InstrumentId, u32) {
+    let mut venue = Venue::with(&[1_000_000; 4], parameters());
+    let call = venue.call();
+    let mark = mark(&venue, call);
+    venue
+        .run(1, place(limit(call, Side::Sell, 3, i64::from(mark) + 20)))
+        .unwrap();
+    reach_auction(&mut venue);
+    (venue, call, mark)
+}
+
+#[test]
+fn nothing_comes_or_goes_from_the_closing_block_on() {
+    let (mut venue, call, m) = collecting();
+    let seal = sealed(&venue, 2, terms(call, Side::Buy, 5, m + 50), 50_000);
+    venue.run(2, seal).unwrap();
+    let kept = venue.engine.books.orders(call, Side::Sell).next().unwrap();
+    let auction = number(&venue);
+    // In the closing block itself it is too late.
+    while venue.time + 1_000 < venue.engine.auctions.get(BTC).unwrap().closes_at.get() {
+        venue.observe(90_000);
+        venue.block();
+    }
+    let late = sealed(&venue, 3, terms(call, Side::Buy, 5, m + 50), 50_000);
+    venue.send(3, late);
+    let withdraw = Action::WithdrawSealed {
+        underlying: BTC,
+        auction,
+        seal: 0,
+    };
+    venue.send(2, withdraw.clone());
+    venue.send(1, Action::CancelOrder(OrderRef::Id(kept.order)));
+    let shrunk = Action::AmendOrder(AmendOrder {
+        order: OrderRef::Id(kept.order),
+        qty: qty(1),
+        price: usd(i64::from(m) + 20),
+        post_only: PostOnly::Off,
+    });
+    venue.send(1, shrunk);
+    let events = venue.block();
+    assert!(events.contains(&Event::AuctionClosed {
+        underlying: BTC,
+        auction,
+        seals: 1
+    }));
+    let refused: Vec<Reject> = events
+        .iter()
+        .filter_map(|e| match e {
+            Event::CommandRejected { reject, .. } => Some(*reject),
+            _ => None,
+        })
+        .collect();
+    assert_eq!(refused, [Reject::AuctionClosed; 4]);
+    // All at once spares what is locked and says nothing was asked of it.
+    venue
+        .run(1, Action::CancelAll(CancelScope::Account))
+        .unwrap();
+    assert_eq!(venue.engine.live_orders(), 1);
+    assert_eq!(trades(&open_all(&mut venue)).len(), 1);
+    // Over: what is left can be cancelled again.
+    venue
+        .run(2, Action::CancelAll(CancelScope::Account))
+        .unwrap();
+    assert_eq!(venue.engine.live_orders(), 0);
+}
+
+#[test]
+fn a_copied_ciphertext_opens_for_nobody_else() {
+    let (mut venue, call, m) = collecting();
+    let seal = sealed(&venue, 2, terms(call, Side::Buy, 2, m + 50), 50_000);
+    let Action::SealOrder(original) = &seal else {
+        panic!("a sealed order");
+    };
+    let copy = Action::SealOrder(original.clone());
+    venue.run(2, seal.clone()).unwrap();
+    venue.run(3, copy.clone()).unwrap();
+    // The account's own, sent again under another nonce, is no second order either.
+    venue.run(2, copy).unwrap();
+    // And what was sealed to another auction does not open at all.
+    let other = {
+        let mut rng = StdRng::seed_from_u64(1);
+        let target = seal_target(&ChainId([7; 32]), number(&venue) + 1, TimeMs::new(1));
+        let terms = SealedTerms {
+            account: AccountId::new(4),
+            nonce: Nonce::new(venue.nonce + 1),
+            ..terms(call, Side::Buy, 2, m + 50)
+        };
+        seal_to(&mut rng, &target, &terms)
+    };
+    let other = SealOrder {
+        ciphertext: other,
+        ..**original
+    };
+    venue.run(4, Action::SealOrder(Box::new(other))).unwrap();
+    close(&mut venue);
+    let before: Vec<i64> = (1..5).map(|account| venue.cash(account)).collect();
+    let events = open_all(&mut venue);
+    let misplaced = Reject::SealMisplaced;
+    assert_eq!(
+        dropped(&events),
+        [
+            (1, misplaced, 1_000_000),
+            (2, misplaced, 1_000_000),
+            (3, Reject::SealBroken, 1_000_000)
+        ]
+    );
+    assert_eq!(trades(&events), [(2, 1, i64::from(m) + 20, 2)]);
+    // What is forfeited goes to the fund; nothing is held any more.
+    assert_eq!(venue.cash(3), before[2] - 1_000_000);
+    assert_eq!(venue.cash(4), before[3] - 1_000_000);
+    for account in 1..5 {
+        assert!(
+            venue
+                .engine
+                .auctions
+                .bond_of(AccountId::new(account))
+                .is_zero()
+        );
+    }
+}
+
+fn seal_to(
+    rng: &mut StdRng,
+    target: &[u8; TARGET_BYTES],
+    terms: &SealedTerms,
+) -> [u8; CIPHERTEXT_BYTES] {
+    seal(rng, &group().1, target, terms).unwrap()
+}
+
+#[test]
+fn orders_that_do_not_open_are_out_by_rule() {
+    let (mut venue, call, m) = collecting();
+    let eth = venue.engine.instruments().iter();
+    let eth = eth
+        .filter(|i| i.terms.underlying != BTC)
+        .map(|i| i.id)
+        .next();
+    let largest = parameters().underlyings[0].order_lots_max;
+    let bad = [
+        (
+            terms(eth.unwrap(), Side::Buy, 1, m),
+            Reject::SealMisplaced,
+            1_000_000,
+        ),
+        (
+            terms(InstrumentId::new(1 << 19), Side::Buy, 1, m),
+            Reject::UnknownInstrument,
+            1_000_000,
+        ),
+        (terms(call, Side::Buy, 1, 0), Reject::OffTick, 1_000_000),
+        (terms(call, Side::Buy, 0, m), Reject::OffLot, 1_000_000),
+        (
+            terms(call, Side::Buy, largest + 1, m),
+            Reject::OrderTooLarge,
+            1_000_000,
+        ),
+        (
+            terms(call, Side::Buy, 1, m + 40_000),
+            Reject::PriceOutsideBand,
+            1_000_000,
+        ),
+        (
+            terms(call, Side::Buy, 2_000, m),
+            Reject::BondTooSmall,
+            1_000_000,
+        ),
+        (
+            SealedTerms {
+                reduce_only: true,
+                ..terms(call, Side::Buy, 1, m)
+            },
+            Reject::WouldNotReduce,
+            1_000_000,
+        ),
+    ];
+    for (at, (terms, ..)) in bad.iter().enumerate() {
+        let action = sealed(&venue, 2 + at as u32 % 2, *terms, 100);
+        venue.run(2 + at as u32 % 2, action).unwrap();
+    }
+    close(&mut venue);
+    let events = open_all(&mut venue);
+    let expected: Vec<_> = (0..)
+        .zip(bad)
+        .map(|(at, (_, why, cost))| (at, why, cost))
+        .collect();
+    assert_eq!(dropped(&events), expected);
+    assert!(trades(&events).is_empty());
+    assert_eq!(venue.engine.live_orders(), 1);
+}
+
+#[test]
+fn a_bond_is_free_margin_that_nothing_else_may_use() {
+    let (mut venue, call, m) = collecting();
+    let free = |venue: &Venue| venue.engine.free_cash(AccountId::new(2)).unwrap().get();
+    let before = free(&venue);
+    let small = sealed(&venue, 2, terms(call, Side::Buy, 1, m), 9);
+    assert_eq!(venue.run(2, small), Err(Reject::BondTooSmall));
+    let large = sealed(&venue, 2, terms(call, Side::Buy, 1, m), 1_000_001);
+    assert_eq!(venue.run(2, large), Err(Reject::MarginBelowInitial));
+    let most = sealed(&venue, 2, terms(call, Side::Buy, 1, m), 999_000);
+    venue.run(2, most).unwrap();
+    assert_eq!(free(&venue), before - 999_000_000_000);
+    let more = sealed(&venue, 2, terms(call, Side::Buy, 1, m), 2_000);
+    assert_eq!(venue.run(2, more), Err(Reject::MarginBelowInitial));
+    let auction = number(&venue);
+    let withdraw = |seal| Action::WithdrawSealed {
+        underlying: BTC,
+        auction,
+        seal,
+    };
+    assert_eq!(venue.run(3, withdraw(0)), Err(Reject::UnknownSeal));
+    venue.run(2, withdraw(0)).unwrap();
+    assert_eq!(venue.run(2, withdraw(0)), Err(Reject::UnknownSeal));
+    assert_eq!(free(&venue), before);
+}
+
+#[test]
+fn without_an_opening_the_public_orders_clear_alone() {
+    let (mut venue, call, m) = collecting();
+    let seal = sealed(&venue, 2, terms(call, Side::Buy, 5, m + 50), 50_000);
+    venue.run(2, seal).unwrap();
+    close(&mut venue);
+    // A signature of somebody else, and one over another target, open nothing.
+    let auction = number(&venue);
+    let stranger = ops::keypair::<_, MinSig>(&mut StdRng::seed_from_u64(8)).0;
+    let target = target_of(&venue);
+    let forged = ops::sign_message::<MinSig>(&stranger, SEAL_NAMESPACE, &target);
+    let forged = SealSignature(forged.encode().as_ref().try_into().unwrap());
+    let other = signature_over(&seal_target(&ChainId([7; 32]), auction + 1, TimeMs::new(5)));
+    for signature in [forged, other, SealSignature([0; 48])] {
+        venue.report(0, Report::OpenAuction { auction, signature });
+    }
+    let share = SealSignature([1; 48]);
+    for (validator, participant) in [(1, 1), (1, 2)] {
+        let report = Report::ShareOpening {
+            auction,
+            participant,
+            share,
+        };
+        venue.report(validator, report);
+    }
+    let events = venue.block();
+    let refused = events.iter().filter(|e| {
+        matches!(
+            e,
+            Event::CommandRejected {
+                reject: Reject::BadOpening,
+                ..
+            }
+        )
+    });
+    assert_eq!(refused.count(), 4);
+    let closed_at = venue.time - 1_000;
+    let mut events = Vec::new();
+    while dropped(&events).is_empty() {
+        venue.observe(90_000);
+        events = venue.block();
+    }
+    assert_eq!(dropped(&events), [(0, Reject::SealUnopened, 0)]);
+    assert_eq!(venue.time - closed_at, 10_000);
+    assert!(cleared(&events).is_empty());
+    assert!(events.contains(&Event::AuctionEnded {
+        underlying: BTC,
+        auction
+    }));
+    // The signature that comes after that opens nothing.
+    let signature = signature_over(&target);
+    venue.report(0, Report::OpenAuction { auction, signature });
+    assert!(venue.block().contains(&Event::CommandRejected {
+        index: 0,
+        reject: Reject::NoAuction
+    }));
+    assert_eq!(venue.engine.live_orders(), 1);
+    assert!(venue.observe_until(90_000, 100, |events| {
+        events
+            .iter()
+            .any(|e| matches!(e, Event::ModeChanged { to: Mode::Open, .. }))
+    }));
+}
+
+#[test]
+fn a_price_outside_the_collar_is_waited_for_once_and_then_bounded() {
+    let (mut venue, call, m) = collecting();
+    let reach = (m / 5).max(225);
+    // 5 bid for far over the collar; one lot is offered far over it too.
+    let high = m + reach + 100;
+    let seal = sealed(&venue, 2, terms(call, Side::Buy, 9, high + 100), 50_000);
+    venue.run(2, seal).unwrap();
+    let seal = sealed(&venue, 3, terms(call, Side::Sell, 5, high), 50_000);
+    venue.run(3, seal).unwrap();
+    close(&mut venue);
+    let first = number(&venue);
+    let events = open_all(&mut venue);
+    assert!(cleared(&events).is_empty());
+    let extended = events.iter().find_map(|e| match e {
+        Event::AuctionExtended {
+            auction,
+            next,
+            instruments,
+            closes_at,
+            ..
+        } => Some((*auction, *next, instruments.clone(), *closes_at)),
+        _ => None,
+    });
+    let (auction, next, instruments, closes_at) = extended.unwrap();
+    assert_eq!((auction, instruments), (first, vec![call]));
+    assert!(next > first);
+    assert_eq!(closes_at.get(), venue.time + 60_000);
+    // What is on show stays: nobody answers what was sealed by taking his own away.
+    let kept = venue.engine.books.orders(call, Side::Sell).next().unwrap();
+    let cancel = Action::CancelOrder(OrderRef::Id(kept.order));
+    assert_eq!(venue.run(1, cancel), Err(Reject::AuctionClosed));
+    // A sealed order of the extension brings two lots at the mark.
+    let seal = sealed(&venue, 4, terms(call, Side::Sell, 2, m), 50_000);
+    venue.run(4, seal).unwrap();
+    let indicated = |e: &Event| match e {
+        Event::AuctionIndicated {
+            indications, seals, ..
+        } => Some((indications.clone(), *seals)),
+        _ => None,
+    };
+    close(&mut venue);
+    let last = venue.events.iter().rev().find_map(indicated).unwrap();
+    assert_eq!(last.1, 1);
+    assert_eq!(last.0.len(), 1);
+    let events = open_all(&mut venue);
+    let cleared = cleared(&events);
+    assert_eq!(cleared.len(), 1);
+    assert_eq!(cleared[0].qty, qty(5));
+    assert!(cleared[0].price <= cleared[0].high && cleared[0].free_price > cleared[0].high);
+    let all = trades(&events);
+    assert_eq!(
+        all.iter().map(|t| (t.0, t.1, t.3)).collect::<Vec<_>>(),
+        [(2, 4, 2), (2, 1, 3)]
+    );
+    // What is left of the bid would trade with the offer outside the collar: it goes, the offer rests.
+    assert!(events.iter().any(|e| matches!(
+        e,
+        Event::OrderCancelled {
+            reason: CancelReason::AuctionCollar,
+            ..
+        }
+    )));
+    assert_eq!(venue.engine.books.best(call, Side::Buy), None);
+    assert_eq!(
+        venue.engine.books.best(call, Side::Sell).unwrap().get(),
+        high
+    );
+}
+
+#[test]
+fn an_account_that_meets_itself_follows_its_rule() {
+    for (rule, seller_left, traded) in [
+        // The later order goes; the earlier one trades with somebody else's.
+        (SelfTradePrevention::CancelTaker, 1, 1),
+        (SelfTradePrevention::CancelMaker, 0, 0),
+        (SelfTradePrevention::CancelBoth, 0, 0),
+    ] {
+        let (mut venue, call, m) = collecting();
+        let own = SealedTerms {
+            self_trade: rule,
+            ..terms(call, Side::Buy, 3, m + 30)
+        };
+        let seal = sealed(&venue, 1, own, 50_000);
+        venue.run(1, seal).unwrap();
+        let seal = sealed(&venue, 2, terms(call, Side::Buy, 2, m + 25), 50_000);
+        venue.run(2, seal).unwrap();
+        close(&mut venue);
+        let events = open_all(&mut venue);
+        assert_eq!(trades(&events).len(), traded, "{rule:?}");
+        assert!(trades(&events).iter().all(|t| t.0 != t.1));
+        let asks = venue.engine.books.orders(call, Side::Sell).count();
+        assert_eq!(asks, seller_left, "{rule:?}");
+        let gone = events.iter().filter(|e| {
+            matches!(
+                e,
+                Event::OrderCancelled {
+                    reason: CancelReason::SelfTrade,
+                    ..
+                }
+            )
+        });
+        let expected = if rule == SelfTradePrevention::CancelBoth {
+            2
+        } else {
+            1
+        };
+        assert_eq!(gone.count(), expected, "{rule:?}");
+    }
+}
+
+#[test]
+fn a_halt_gives_every_auction_up_and_leaves_no_book_crossed() {
+    let (mut venue, call, m) = collecting();
+    let high = m + (m / 5).max(225) + 100;
+    let seal = sealed(&venue, 2, terms(call, Side::Buy, 9, high), 50_000);
+    venue.run(2, seal).unwrap();
+    let seal = sealed(&venue, 3, terms(call, Side::Sell, 5, high), 50_000);
+    venue.run(3, seal).unwrap();
+    close(&mut venue);
+    open_all(&mut venue);
+    let seal = sealed(&venue, 4, terms(call, Side::Sell, 2, m), 50_000);
+    venue.run(4, seal).unwrap();
+    let books = &venue.engine.books;
+    assert!(books.best(call, Side::Buy) >= books.best(call, Side::Sell));
+    let events = venue.block_after(61_000);
+    assert_eq!(venue.mode(), Mode::Halted);
+    assert_eq!(dropped(&events), [(0, Reject::AuctionAborted, 0)]);
+    assert!(venue.engine.auctions.is_empty());
+    assert_eq!(venue.engine.live_orders(), 1);
+    // The next one is another auction.
+    reach_auction_again(&mut venue);
+    assert_eq!(number(&venue), 4);
+}
+
+fn reach_auction_again(venue: &mut Venue) {
+    assert!(venue.observe_until(90_000, 500, |events| {
+        events
+            .iter()
+            .any(|e| matches!(e, Event::AuctionBegan { .. }))
+    }));
+}
+
+#[test]
+fn a_snapshot_in_the_middle_changes_nothing() {
+    let (mut venue, call, m) = collecting();
+    let high = m + (m / 5).max(225) + 100;
+    let restored = |venue: &mut Venue| {
+        let mut bytes = Vec::new();
+        venue.engine.write_snapshot(&mut bytes).unwrap();
+        let engine = Engine::read_snapshot(&mut bytes.as_slice()).unwrap();
+        assert_eq!(engine.state_root(), venue.engine.state_root());
+        assert_eq!(engine.auctions, venue.engine.auctions);
+        venue.engine = engine;
+    };
+    let seal = sealed(&venue, 2, terms(call, Side::Buy, 9, high), 50_000);
+    venue.run(2, seal).unwrap();
+    restored(&mut venue);
+    let seal = sealed(&venue, 3, terms(call, Side::Sell, 5, high), 50_000);
+    venue.run(3, seal).unwrap();
+    close(&mut venue);
+    restored(&mut venue);
+    let signature = signature_over(&target_of(&venue));
+    let auction = number(&venue);
+    venue.report(0, Report::OpenAuction { auction, signature });
+    venue.block();
+    restored(&mut venue);
+    venue.block();
+    restored(&mut venue);
+    assert!(venue.engine.auctions.get(BTC).unwrap().extended.is_some());
+    close(&mut venue);
+    assert_eq!(venue.engine.trades, 1);
+    // A snapshot whose seals were changed is refused.
+    let (mut venue, call, m) = collecting();
+    let seal = sealed(&venue, 2, terms(call, Side::Buy, 9, m), 50_000);
+    venue.run(2, seal).unwrap();
+    let mut bytes = Vec::new();
+    venue.engine.write_snapshot(&mut bytes).unwrap();
+    let sealed = venue.engine.auctions.get(BTC).unwrap().seals[&0].ciphertext;
+    let at = bytes
+        .windows(sealed.len())
+        .position(|w| w == sealed)
+        .unwrap();
+    bytes[at + 40] ^= 1;
+    assert!(Engine::read_snapshot(&mut bytes.as_slice()).is_err());
 }

@@ -44,8 +44,10 @@ fn a_long_gap_halts_and_the_ladder_leads_back() {
     assert_eq!(cancelled.count(), 1);
     assert_eq!(venue.engine.live_orders(), 1);
     let since = venue.time;
-    assert!(venue.observe_until(90_000, 400, |e| modes_reached(e) == [Mode::PostOnly]));
+    assert!(venue.observe_until(90_000, 400, |e| modes_reached(e) == [Mode::Auction]));
     assert!(venue.time - since >= 300_000);
+    assert!(venue.observe_until(90_000, 200, |e| modes_reached(e) == [Mode::PostOnly]));
+    assert!(venue.time - since >= 420_000);
     let taking = place(limit(call, Side::Sell, 1, 1_000));
     assert_eq!(venue.run(2, taking), Err(Reject::ModeForbids));
     let resting = PlaceOrder {
