@@ -9,9 +9,10 @@ use borsh::{BorshDeserialize, BorshSerialize};
 use crate::auction::SealSignature;
 use crate::command::OptionTerms;
 use crate::reject::Reject;
+use crate::settlement::{IndexFault, SourceDoubt};
 use crate::types::{
     AccountId, Address, Cash, ClientOrderId, Height, InstrumentId, Mode, OrderId, Price, PublicKey,
-    Qty, SettlementChain, Side, TimeMs, UnderlyingId,
+    Qty, SettlementChain, Side, TimeMs, UnderlyingId, ValidatorId,
 };
 
 /// One thing that happened.
@@ -121,10 +122,15 @@ pub enum Event {
         price: Price,
         sources: u8,
     },
-    /// There are too few good sources for an index.
+    /// There is no index any more: no mark moves, nobody is liquidated by it, and initial margin on
+    /// what it prices is higher until it is back. `sources` has the thinnest validator, `frozen` are the
+    /// sources that stand still, and `dispersion_ppm` is how far apart they are, where there are any.
     IndexLost {
         underlying: UnderlyingId,
         sources: u8,
+        fault: IndexFault,
+        frozen: Vec<u8>,
+        dispersion_ppm: Option<u32>,
     },
     /// Marks and margin were computed anew.
     MarksUpdated {
@@ -136,18 +142,23 @@ pub enum Event {
         account: AccountId,
         maintenance: Cash,
         mark_to_market: Cash,
+        basis: LiquidationBasis,
     },
-    /// A slice was sold to a backstop maker.
+    /// A slice was sold to a backstop maker. Margins are those before it.
     LiquidationSold {
         account: AccountId,
         buyer: AccountId,
         part_ppm: u32,
         price: Cash,
+        maintenance: Cash,
+        mark_to_market: Cash,
+        basis: LiquidationBasis,
     },
     /// The insurance fund took over what was left.
     LiquidationToFund {
         account: AccountId,
         paid_by_fund: Cash,
+        basis: LiquidationBasis,
     },
     /// The account is above maintenance plus buffer again.
     LiquidationEnded { account: AccountId },
@@ -298,6 +309,37 @@ pub enum Event {
         underlying: UnderlyingId,
         auction: u64,
     },
+    /// A lost index is back after so long.
+    IndexRestored {
+        underlying: UnderlyingId,
+        price: Price,
+        sources: u8,
+        lost_ms: u64,
+    },
+    /// A source stands still, or apart, as a validator sees it; or it no longer does.
+    SourceDoubted {
+        underlying: UnderlyingId,
+        validator: ValidatorId,
+        source: u8,
+        doubt: SourceDoubt,
+        price: Price,
+        median: Price,
+    },
+    /// The settlement stablecoin's price in dollars changed.
+    StableUpdated { price: Price, sources: u8 },
+    /// Sources agree on an underlying again after an outage or the loss of its index: it liquidates.
+    SourcesAgreed {
+        underlying: UnderlyingId,
+        sources: u8,
+    },
+    /// An account is under maintenance and has time to add collateral: until then, or until an hour (by
+    /// default) after trading is back where it is `None`. Its orders that could add risk are cancelled.
+    GraceGiven {
+        account: AccountId,
+        maintenance: Cash,
+        mark_to_market: Cash,
+        until: Option<TimeMs>,
+    },
 }
 
 /// Where an instrument's public orders would clear.
@@ -335,6 +377,18 @@ pub struct Cleared {
     pub low: Price,
     /// The collar's high end.
     pub high: Price,
+}
+
+/// The prices that an account was liquidated by, at the moment of it.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, BorshSerialize, BorshDeserialize)]
+pub struct LiquidationBasis {
+    /// Age of the oldest of the indices under what it holds.
+    pub age_ms: u64,
+    /// Fewest sources behind any of them.
+    pub sources: u8,
+    /// Until when it has grace: 0 for none, the greatest time while trading is out. In grace only
+    /// accounts far under maintenance are sold, at auction.
+    pub grace_until: TimeMs,
 }
 
 /// A newly accepted order.

@@ -27,6 +27,7 @@ pub mod limits;
 pub mod liquidation;
 pub mod modes;
 pub mod orders;
+pub mod outage;
 pub mod params;
 pub mod pricing;
 pub mod reject;

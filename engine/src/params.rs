@@ -66,6 +66,16 @@ pub struct Parameters {
     pub vaults: Vec<VaultParameters>,
     /// The reopening auction.
     pub auction: AuctionParameters,
+    /// The settlement stablecoin's price in dollars, observed like an index; without it, it counts as
+    /// one dollar.
+    pub stable: Option<StableParameters>,
+}
+
+/// The feed of the settlement stablecoin. It is guarded by the same figures as any index.
+#[derive(Clone, Debug, PartialEq, Eq, BorshSerialize, BorshDeserialize)]
+pub struct StableParameters {
+    /// Weight of each price source; only their proportions matter.
+    pub source_weights: Vec<u32>,
 }
 
 /// When exits are computed and from when a header must carry them.
@@ -159,6 +169,20 @@ pub struct IndexParameters {
     pub rate_ppb: i64,
     /// Most that a surface moves in one tick, in millionths of volatility.
     pub volatility_move_ppm_max: u32,
+    /// A source that has not changed for so long while the others moved is no price. A minute: quiet
+    /// sources of liquid coins change several times in it.
+    pub frozen_ms: u64,
+    /// How far the others must have moved for that, in millionths. Under the clamp, so that a source
+    /// is found to stand still before it weighs on the index as far as it can.
+    pub frozen_ppm: u32,
+    /// A source outside the clamp for so long is named. It counts at the clamp all the while.
+    pub apart_ms: u64,
+    /// Fewer than `sources_min` sources, or than a quorum of validators, within this of their median,
+    /// in millionths: no index. Twice the clamp, so that a clamped source is not one that disagrees.
+    pub dispersion_ppm_max: u32,
+    /// Initial margin's factor on losses while there is no index, in millionths: a quarter more, for
+    /// whoever knows that the price has moved must not add risk, or leave, before the venue sees it.
+    pub lost_margin_ppm: u32,
 }
 
 /// Expiry settlement by the mean of samples.
@@ -191,6 +215,12 @@ pub struct LiquidationParameters {
     pub insolvent_ms: u64,
     /// No index older than this liquidates.
     pub index_age_ms_max: u64,
+    /// How long after an outage accounts under maintenance have to add collateral, from the return of
+    /// trading. An hour: a deposit needs the settlement chain's finality, some 15 min, and somebody awake.
+    pub grace_ms: u64,
+    /// An account whose equity is under this part of what maintenance requires, in millionths, is
+    /// auctioned in grace too: with half of it gone, waiting puts others' money at risk.
+    pub deep_ppm: u32,
 }
 
 /// The reopening ladder.
@@ -285,6 +315,11 @@ impl Default for IndexParameters {
             tick_interval_ms: 1_000,
             rate_ppb: 0,
             volatility_move_ppm_max: 50_000,
+            frozen_ms: 60_000,
+            frozen_ppm: 3_000,
+            apart_ms: 60_000,
+            dispersion_ppm_max: 10_000,
+            lost_margin_ppm: 1_250_000,
         }
     }
 }
@@ -310,6 +345,8 @@ impl Default for LiquidationParameters {
             slow_ms: 43_200_000,
             insolvent_ms: 3_600_000,
             index_age_ms_max: 180_000,
+            grace_ms: 3_600_000,
+            deep_ppm: 500_000,
         }
     }
 }
@@ -365,6 +402,14 @@ impl Default for ListingRules {
     }
 }
 
+impl Default for StableParameters {
+    fn default() -> Self {
+        Self {
+            source_weights: alloc::vec![1; 5],
+        }
+    }
+}
+
 impl UnderlyingParameters {
     /// BTC as the venue lists it by default.
     pub fn btc() -> Self {
@@ -407,6 +452,7 @@ impl Default for Parameters {
             exits: ExitParameters::default(),
             vaults: Vec::new(),
             auction: AuctionParameters::default(),
+            stable: Some(StableParameters::default()),
         }
     }
 }

@@ -134,6 +134,8 @@ rejects! {
     BidBelowAuction = 601,
     /// The part is zero or larger than may be sold.
     BadPart = 602,
+    /// The account has time to add collateral after an outage.
+    InGrace = 603,
     /// Not a validator, or not its key.
     UnknownValidator = 700,
     /// An observation from the future, older than the last, or with too many entries.

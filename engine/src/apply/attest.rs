@@ -141,17 +141,7 @@ impl Engine {
             return Err(Reject::StaleNonce);
         }
         match &payload.report {
-            Report::Observe(observation) => {
-                let now = self.time;
-                let at = usize::from(observation.underlying.get());
-                let parameters = self.parameters.underlyings.get(at);
-                let sources = parameters
-                    .ok_or(Reject::BadObservation)?
-                    .source_weights
-                    .len();
-                let feed = self.feeds.get_mut(at).ok_or(Reject::BadObservation)?;
-                feed.observe(payload.validator, observation, sources, now)
-            }
+            Report::Observe(observation) => self.observe(payload.validator, observation, events),
             Report::Attest(proposal) => self.attest(payload.validator, proposal, events),
             Report::ShareOpening { auction, .. } => self.share_opening(payload.validator, *auction),
             Report::OpenAuction { auction, signature } => {

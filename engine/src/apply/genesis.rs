@@ -17,6 +17,7 @@ use crate::ledger::Ledger;
 use crate::limits::{EXIT_BLOCKS_MAX, SOURCES_MAX, UNDERLYINGS_MAX, VALIDATORS_MAX, VAULTS_MAX};
 use crate::modes::ModeState;
 use crate::orders::OrderTable;
+use crate::outage::OutageGate;
 use crate::params::{Genesis, Parameters, UnderlyingParameters};
 use crate::reject::Reject;
 use crate::risk::ParameterError;
@@ -46,6 +47,8 @@ pub enum GenesisError {
     Auction,
     /// Exits that are never computed, or that headers would carry after they were replaced.
     Exits,
+    /// The settlement stablecoin has no sources, or too many.
+    Stable,
 }
 
 impl core::fmt::Display for GenesisError {
@@ -75,6 +78,9 @@ impl core::fmt::Display for GenesisError {
                 f,
                 "exits: `every` and `lag` are at least 1, and their sum at most {EXIT_BLOCKS_MAX}"
             ),
+            Self::Stable => {
+                write!(f, "the stablecoin's price needs 1 to {SOURCES_MAX} sources")
+            }
         }
     }
 }
@@ -103,6 +109,8 @@ impl Engine {
             books: Books::new(),
             orders: OrderTable::default(),
             feeds: vec![IndexFeed::default(); parameters.underlyings.len()],
+            stable: IndexFeed::default(),
+            gates: vec![OutageGate::new(); parameters.underlyings.len()],
             samples: BTreeMap::new(),
             surfaces: BTreeMap::new(),
             validator_nonces: vec![NonceWindow::new(); genesis.validators.len()],
@@ -196,6 +204,10 @@ fn check(genesis: &Genesis) -> Result<(), GenesisError> {
     if underlyings.is_empty() || underlyings.len() > UNDERLYINGS_MAX {
         return Err(GenesisError::Underlyings);
     }
+    let stable = genesis.parameters.stable.as_ref();
+    if stable.is_some_and(|stable| !is_weighted(&stable.source_weights)) {
+        return Err(GenesisError::Stable);
+    }
     match underlyings.iter().position(|u| !is_sound(u)) {
         Some(at) => Err(GenesisError::Underlying(at)),
         None => check_vaults(&genesis.parameters).and_then(|()| check_auction(&genesis.parameters)),
@@ -206,18 +218,20 @@ fn is_sound(underlying: &UnderlyingParameters) -> bool {
     let (tick, lot) = (underlying.tick.get(), underlying.lot.get());
     let step = i128::from(tick).saturating_mul(i128::from(lot));
     let exact = step.checked_rem(100_000_000) == Some(0);
-    let sources = underlying.source_weights.len();
-    let weighted = underlying.source_weights.iter().any(|w| *w > 0);
     let lots = underlying.order_lots_max;
     tick > 0
         && lot > 0
         && exact
-        && weighted
-        && sources <= SOURCES_MAX
+        && is_weighted(&underlying.source_weights)
         && lots > 0
         && lots <= crate::limits::ORDER_LOTS_MAX
         && underlying.symbol.is_ascii()
         && underlying.symbol.len() <= 8
+}
+
+/// Whether there are sources, and not too many.
+fn is_weighted(weights: &[u32]) -> bool {
+    weights.iter().any(|weight| *weight > 0) && weights.len() <= SOURCES_MAX
 }
 
 #[cfg(test)]

@@ -6,7 +6,7 @@ use alloc::boxed::Box;
 use alloc::vec::Vec;
 
 use super::{Engine, INSURANCE_FUND};
-use crate::event::{CancelReason, Event};
+use crate::event::{CancelReason, Event, LiquidationBasis};
 use crate::ledger::{Account, Holding};
 use crate::liquidation::{AuctionTerms, LiquidationState, buffer_margin, terms};
 use crate::modes::Activity;
@@ -24,69 +24,66 @@ impl Engine {
         accounts.clear();
         self.under_maintenance(&mut accounts);
         for account in &accounts {
-            if self.prices_are_fresh(*account) {
-                self.liquidate(*account, events);
+            if let Some(basis) = self.liquidation_basis(*account) {
+                self.liquidate(*account, &basis, events);
             }
         }
         self.scratch.accounts = accounts;
     }
 
-    /// Whether every underlying the account holds has an index young enough to liquidate by.
-    fn prices_are_fresh(&self, account: AccountId) -> bool {
-        self.holds_only_fresh(account, |holding| holding.position != 0)
-    }
-
-    /// The same of everything its initial margin rests on, open orders included.
-    pub(super) fn margin_prices_are_fresh(&self, account: AccountId) -> bool {
-        self.holds_only_fresh(account, |_| true)
-    }
-
-    fn holds_only_fresh(&self, account: AccountId, counts: impl Fn(&Holding) -> bool) -> bool {
-        let age_max = self.parameters.liquidation.index_age_ms_max;
-        let Some(entry) = self.ledger.account(account) else {
-            return false;
-        };
-        entry.holdings.iter().filter(|h| counts(h)).all(|h| {
-            let instrument = self.instruments.get(h.instrument);
-            let feed =
-                instrument.and_then(|i| self.feeds.get(usize::from(i.terms.underlying.get())));
-            feed.is_some_and(|feed| feed.live && feed.age_ms(self.time) <= age_max)
-        })
-    }
-
-    fn liquidate(&mut self, account: AccountId, events: &mut Vec<Event>) {
+    fn liquidate(&mut self, account: AccountId, basis: &LiquidationBasis, events: &mut Vec<Event>) {
         let Some(margin) = self.margin_of(account) else {
             return;
         };
+        let held = basis.grace_until.get() > 0 && !self.is_deep(&margin);
         let state = self
             .ledger
             .account(account)
             .and_then(|a| a.liquidation.as_deref().copied());
         match state {
-            None if margin.mm.get() < 0 => self.start_liquidation(account, &margin, events),
-            None => {}
+            None if margin.mm.get() >= 0 => {}
+            None if held => self.give_grace(account, &margin, basis, events),
+            None => self.start_liquidation(account, &margin, basis, events),
             Some(_) if buffer_margin(&margin, &self.parameters.liquidation) >= 0 => {
                 self.end_liquidation(account, events);
             }
-            Some(state) => self.advance_liquidation(account, state, &margin, events),
+            // Its auction begins anew when grace is over: nobody bids meanwhile.
+            Some(state) if held => self.set_liquidation(
+                account,
+                LiquidationState {
+                    started_at: self.time,
+                    ..state
+                },
+            ),
+            Some(state) => self.advance_liquidation(account, state, (&margin, basis), events),
         }
     }
 
-    fn start_liquidation(&mut self, account: AccountId, margin: &Margin, events: &mut Vec<Event>) {
+    fn set_liquidation(&mut self, account: AccountId, state: LiquidationState) {
+        if let Some(entry) = self.ledger.account_mut(account) {
+            entry.liquidation = Some(Box::new(state));
+        }
+    }
+
+    fn start_liquidation(
+        &mut self,
+        account: AccountId,
+        margin: &Margin,
+        basis: &LiquidationBasis,
+        events: &mut Vec<Event>,
+    ) {
         self.cancel_where(account, CancelReason::Liquidation, events, |_, _| true);
         self.drop_seals_of(account, events);
         let state = LiquidationState {
             started_at: self.time,
             insolvent_since: TimeMs::new(0),
         };
-        if let Some(entry) = self.ledger.account_mut(account) {
-            entry.liquidation = Some(Box::new(state));
-        }
-        let (maintenance, mark_to_market) = (margin.mm, margin.equity);
+        self.set_liquidation(account, state);
         events.push(Event::LiquidationStarted {
             account,
-            maintenance,
-            mark_to_market,
+            maintenance: margin.mm,
+            mark_to_market: margin.equity,
+            basis: *basis,
         });
     }
 
@@ -97,12 +94,12 @@ impl Engine {
         events.push(Event::LiquidationEnded { account });
     }
 
-    /// Notes when insolvency began; past the last phase the fund takes what is left.
+    /// Notes when insolvency began; past the last phase what is left is closed out, but not in grace.
     fn advance_liquidation(
         &mut self,
         account: AccountId,
         state: LiquidationState,
-        margin: &Margin,
+        (margin, basis): (&Margin, &LiquidationBasis),
         events: &mut Vec<Event>,
     ) {
         let parameters = self.parameters.liquidation;
@@ -113,13 +110,14 @@ impl Engine {
             (true, 0) => now,
             (true, _) => state.insolvent_since,
         };
-        if since != state.insolvent_since
-            && let Some(entry) = self.ledger.account_mut(account)
-        {
-            entry.liquidation = Some(Box::new(LiquidationState {
-                insolvent_since: since,
-                ..state
-            }));
+        if since != state.insolvent_since {
+            self.set_liquidation(
+                account,
+                LiquidationState {
+                    insolvent_since: since,
+                    ..state
+                },
+            );
         }
         let auction_ms = parameters.fast_ms.saturating_add(parameters.slow_ms);
         let ran_out = if insolvent {
@@ -127,18 +125,24 @@ impl Engine {
         } else {
             now.since(state.started_at) >= auction_ms
         };
-        if ran_out {
-            self.hand_to_fund(account, margin, events);
+        if ran_out && basis.grace_until.get() == 0 {
+            self.hand_to_fund(account, (margin, basis), events);
         }
     }
 
     /// The fund takes every position and all cash, at nothing.
-    fn hand_to_fund(&mut self, account: AccountId, margin: &Margin, events: &mut Vec<Event>) {
+    fn hand_to_fund(
+        &mut self,
+        account: AccountId,
+        (margin, basis): (&Margin, &LiquidationBasis),
+        events: &mut Vec<Event>,
+    ) {
         self.move_to_fund(account);
         let paid = Cash::new(margin.equity.get().min(0).saturating_neg());
         events.push(Event::LiquidationToFund {
             account,
             paid_by_fund: paid,
+            basis: *basis,
         });
         self.end_liquidation(account, events);
     }
@@ -161,7 +165,7 @@ impl Engine {
         events: &mut Vec<Event>,
     ) -> Result<(), Reject> {
         self.permit(Activity::Liquidate)?;
-        let (state, margin) = self.auction_of(account)?;
+        let (state, margin, basis) = self.auction_of(account)?;
         let terms = terms(&state, &margin, self.time, &self.parameters.liquidation);
         if part_ppm == 0 || part_ppm > terms.part_ppm_max || bidder == account {
             return Err(Reject::BadPart);
@@ -188,6 +192,9 @@ impl Engine {
             buyer: bidder,
             part_ppm,
             price,
+            maintenance: margin.mm,
+            mark_to_market: margin.equity,
+            basis,
         });
         let after = self.margin_of(account);
         if after.is_some_and(|m| buffer_margin(&m, &self.parameters.liquidation) >= 0) {
@@ -196,18 +203,23 @@ impl Engine {
         Ok(())
     }
 
-    fn auction_of(&mut self, account: AccountId) -> Result<(LiquidationState, Margin), Reject> {
+    /// An account's auction, if it may be bid in now: its prices stand (I5), and grace does not hold.
+    fn auction_of(
+        &mut self,
+        account: AccountId,
+    ) -> Result<(LiquidationState, Margin, LiquidationBasis), Reject> {
         let entry = self.ledger.account(account).ok_or(Reject::UnknownAccount)?;
         let state = entry
             .liquidation
             .as_deref()
             .copied()
             .ok_or(Reject::NotInLiquidation)?;
-        if !self.prices_are_fresh(account) {
-            return Err(Reject::NoMark);
-        }
+        let basis = self.liquidation_basis(account).ok_or(Reject::NoMark)?;
         let margin = self.margin_of(account).ok_or(Reject::NoMark)?;
-        Ok((state, margin))
+        if basis.grace_until.get() > 0 && !self.is_deep(&margin) {
+            return Err(Reject::InGrace);
+        }
+        Ok((state, margin, basis))
     }
 
     /// The bidder must meet initial margin with the slice and the cash that comes with it.

@@ -169,6 +169,18 @@ impl Engine {
         }
     }
 
+    /// What weighs on an underlying's initial margin beside its prices.
+    pub(super) fn set_margin_conditions(
+        &mut self,
+        underlying: UnderlyingId,
+        stable: Ratio,
+        loss_scale: Ratio,
+    ) {
+        self.margin
+            .book
+            .set_conditions(underlying, stable, loss_scale);
+    }
+
     fn underlying_state(&self, underlying: UnderlyingId) -> Option<UnderlyingState> {
         let feed = self.feed(underlying)?;
         let index = feed.last?;
@@ -189,7 +201,7 @@ impl Engine {
             spot_confidence: Ratio::ONE,
             perp: Price::ZERO,
             perp_confidence: Ratio::ONE,
-            stable: Ratio::ONE,
+            stable: self.stable_ratio(),
             expiries: self
                 .instruments
                 .expiries(underlying)
@@ -220,7 +232,9 @@ impl Engine {
     /// Rebuilds all rows after a restore.
     pub(super) fn rebuild_margin(&mut self) {
         for at in 0..self.parameters.underlyings.len() {
-            self.update_margin_rows(UnderlyingId::new(u8::try_from(at).unwrap_or(u8::MAX)));
+            let underlying = UnderlyingId::new(u8::try_from(at).unwrap_or(u8::MAX));
+            self.update_margin_rows(underlying);
+            self.update_conditions(underlying);
         }
         self.margin.ticked = false;
     }

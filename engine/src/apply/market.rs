@@ -7,46 +7,32 @@ use crate::event::Event;
 use crate::modes::Activity;
 use crate::pricing::discount_ppb;
 use crate::pricing::{EarlierExpiry, ExpiryView, Mark, Quote, Surface, SurfaceParameters};
+use crate::settlement::STABLE;
 use crate::types::{InstrumentId, Price, Side, TimeMs, UnderlyingId};
 
 impl Engine {
-    /// Ticks every underlying that has something new, at most once an interval.
+    /// Ticks every feed that has something new, at most once an interval.
     pub(super) fn tick_markets(&mut self, events: &mut Vec<Event>) {
-        let interval = self.parameters.index.tick_interval_ms;
+        if self.is_due(STABLE) {
+            self.tick_stable(events);
+        }
         for at in 0..self.parameters.underlyings.len() {
             let underlying = UnderlyingId::new(u8::try_from(at).unwrap_or(u8::MAX));
-            let due = self.feed(underlying).is_some_and(|feed| {
-                self.time.since(feed.ticked_at) >= interval && feed.has_observations()
-            });
-            if due {
+            if self.is_due(underlying) {
                 self.tick_underlying(underlying, events);
             }
         }
     }
 
+    fn is_due(&self, feed: UnderlyingId) -> bool {
+        let interval = self.parameters.index.tick_interval_ms;
+        self.feed(feed).is_some_and(|feed| {
+            self.time.since(feed.ticked_at) >= interval && feed.has_observations()
+        })
+    }
+
     fn tick_underlying(&mut self, underlying: UnderlyingId, events: &mut Vec<Event>) {
-        let at = usize::from(underlying.get());
-        let (now, quorum) = (self.time, self.quorum());
-        let Some(weights) = self
-            .parameters
-            .underlyings
-            .get(at)
-            .map(|u| &u.source_weights)
-        else {
-            return;
-        };
-        let Some(feed) = self.feeds.get_mut(at) else {
-            return;
-        };
-        let was_live = feed.live;
-        let Some(index) = feed.tick(weights, &self.parameters.index, quorum, now) else {
-            if was_live {
-                let sources = feed.thinnest(&self.parameters.index, now);
-                events.push(Event::IndexLost {
-                    underlying,
-                    sources,
-                });
-            }
+        let Some(index) = self.tick_feed(underlying, events) else {
             return;
         };
         let (price, sources) = (index.price, index.sources);
@@ -55,6 +41,7 @@ impl Engine {
             price,
             sources,
         });
+        self.watch_agreement(underlying, events);
         self.take_samples(underlying, price);
         let instruments = self.update_marks(underlying);
         self.update_margin_rows(underlying);

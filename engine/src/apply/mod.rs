@@ -16,10 +16,12 @@ mod expiry;
 mod fills;
 mod foresee;
 mod genesis;
+mod grace;
 mod liquidate;
 mod listing;
 mod margin;
 mod market;
+mod observe;
 mod place;
 mod protection;
 mod quote;
@@ -55,6 +57,7 @@ use crate::instrument::Instruments;
 use crate::ledger::Ledger;
 use crate::modes::ModeState;
 use crate::orders::OrderTable;
+use crate::outage::OutageGate;
 use crate::params::Parameters;
 use crate::pricing::Surface;
 use crate::reject::Reject;
@@ -81,6 +84,10 @@ pub struct Engine {
     orders: OrderTable,
     /// By underlying id.
     feeds: Vec<IndexFeed>,
+    /// The settlement stablecoin's.
+    stable: IndexFeed,
+    /// By underlying id.
+    gates: Vec<OutageGate>,
     samples: BTreeMap<(UnderlyingId, TimeMs), Samples>,
     surfaces: BTreeMap<(UnderlyingId, TimeMs), Surface>,
     validator_nonces: Vec<NonceWindow>,

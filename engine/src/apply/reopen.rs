@@ -7,12 +7,13 @@ use crate::block::AgreedRoot;
 use crate::event::{CancelReason, Event, ModeReason};
 use crate::modes::{Trigger, next};
 use crate::orders::flags;
-use crate::types::{Mode, TimeMs};
+use crate::types::{Mode, TimeMs, UnderlyingId};
 
 impl Engine {
     pub(super) fn watch_gap(&mut self, gap_ms: u64, events: &mut Vec<Event>) {
         let first = self.height.get() <= 1;
         if !first && gap_ms > self.parameters.modes.block_gap_ms_max {
+            self.forget_the_gap();
             self.shift(Trigger::BlockGap, ModeReason::BlockGap { gap_ms }, events);
         }
     }
@@ -83,26 +84,18 @@ impl Engine {
         if matches!(to, Mode::Halted | Mode::ClearingOnly | Mode::Exit) {
             self.abort_auctions(events);
         }
+        self.note_mode(None, to);
     }
 
     /// Whether enough sources have agreed on every live underlying for as long as the rule asks.
     fn prices_agree(&mut self) -> bool {
         let modes = self.parameters.modes;
         let now = self.time;
-        let agree = self
-            .parameters
-            .underlyings
-            .iter()
-            .zip(&self.feeds)
-            .all(|(u, feed)| {
-                let two_thirds = u.source_weights.len().saturating_mul(2).div_ceil(3);
-                let needed = usize::from(modes.agreement_sources_min)
-                    .min(two_thirds)
-                    .max(1);
-                feed.last.is_none()
-                    || feed.agreeing_sources(&self.parameters.index, modes.agreement_ppm, now)
-                        >= needed
-            });
+        let agree = (0..self.parameters.underlyings.len()).all(|at| {
+            let underlying = UnderlyingId::new(u8::try_from(at).unwrap_or(u8::MAX));
+            let feed = self.feed(underlying);
+            feed.is_none_or(|feed| feed.last.is_none()) || self.sources_agree(underlying)
+        });
         if !agree {
             self.mode.agreed_since = TimeMs::new(0);
             return false;

@@ -134,6 +134,8 @@ impl Engine {
         self.ledger.fees.serialize(writer)?;
         self.ledger.collateral.serialize(writer)?;
         self.feeds.serialize(writer)?;
+        self.stable.serialize(writer)?;
+        self.gates.serialize(writer)?;
         self.samples.serialize(writer)?;
         self.surfaces.serialize(writer)?;
         self.validator_nonces.serialize(writer)?;
@@ -168,6 +170,8 @@ impl Engine {
         let fees = Cash::deserialize_reader(reader)?;
         let collateral = Cash::deserialize_reader(reader)?;
         let feeds = BorshDeserialize::deserialize_reader(reader)?;
+        let stable = BorshDeserialize::deserialize_reader(reader)?;
+        let gates = BorshDeserialize::deserialize_reader(reader)?;
         let samples = BorshDeserialize::deserialize_reader(reader)?;
         let surfaces = BorshDeserialize::deserialize_reader(reader)?;
         let validator_nonces = BorshDeserialize::deserialize_reader(reader)?;
@@ -197,6 +201,8 @@ impl Engine {
             books,
             orders,
             feeds,
+            stable,
+            gates,
             samples,
             surfaces,
             validator_nonces,

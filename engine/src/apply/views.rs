@@ -9,7 +9,7 @@ use crate::ledger::{Account, Ledger};
 use crate::modes::ModeState;
 use crate::orders::flags;
 use crate::params::{Parameters, UnderlyingParameters};
-use crate::settlement::IndexFeed;
+use crate::settlement::{IndexFeed, STABLE};
 use crate::types::{
     AccountId, Address, Cash, ChainId, ClientOrderId, Height, InstrumentId, OrderId, Price,
     PublicKey, Qty, RecoveryPolicy, Side, TimeMs, UnderlyingId,
@@ -144,8 +144,12 @@ impl Engine {
         &self.quarantined
     }
 
-    /// What validators observed about an underlying.
+    /// What validators observed about an underlying, or about the settlement stablecoin
+    /// ([`STABLE`]).
     pub fn feed(&self, underlying: UnderlyingId) -> Option<&IndexFeed> {
+        if underlying == STABLE {
+            return self.parameters.stable.as_ref().map(|_| &self.stable);
+        }
         self.feeds.get(usize::from(underlying.get()))
     }
 

@@ -13,9 +13,6 @@ use crate::reject::Reject;
 use crate::types::{AccountId, Address, Cash, SettlementChain};
 use crate::vault::{VaultState, Withdrawal};
 
-/// One part in so many of initial margin that stays on top of it while prices are old.
-const STALE_MARGIN_PART: u64 = 4;
-
 impl Engine {
     /// The place of the vault on a chain.
     pub(super) fn vault_on(&self, chain: SettlementChain) -> Result<usize, Reject> {
@@ -76,22 +73,17 @@ impl Engine {
 
     /// Most that an account may take out: its cash, as far as initial margin is met without it. Never
     /// under zero; `None` while something it holds has no mark. Margin falls by a unit for each unit of
-    /// cash, so what is left of it is what may go. While a price that its margin rests on is too old to
-    /// liquidate by, a quarter more margin stays, so that nobody leaves a loss behind that the venue does
-    /// not see yet.
+    /// cash, so what is left of it is what may go. Losses count more while an index is lost
+    /// (`IndexParameters::lost_margin_ppm`), so that nobody leaves one behind that the venue does not see
+    /// yet.
     pub fn free_cash(&self, account: AccountId) -> Option<Cash> {
         let entry = self.ledger.account(account)?;
         if account == INSURANCE_FUND || entry.liquidation.is_some() {
             return Some(Cash::ZERO);
         }
-        let (margin, left) = self.margin_with_orders(account)?;
+        let (_, left) = self.margin_with_orders(account)?;
         let bond = self.auctions.bond_of(account);
-        let mut left = Cash::new(left.get().saturating_sub(bond.get()));
-        if !self.margin_prices_are_fresh(account) {
-            let initial = margin.equity.get().saturating_sub(left.get()).max(0);
-            let more = initial.unsigned_abs().div_ceil(STALE_MARGIN_PART);
-            left = Cash::new(left.get().saturating_sub_unsigned(more));
-        }
+        let left = Cash::new(left.get().saturating_sub(bond.get()));
         Some(left.min(entry.cash).max(Cash::ZERO))
     }
 

@@ -63,6 +63,8 @@ pub struct Account {
     /// Margin rules.
     pub model: MarginModel,
     pub(crate) touched: bool,
+    /// The day that `day_open` is of.
+    pub(crate) day: u32,
     /// Positions and open sizes by instrument.
     pub holdings: Holdings,
     /// Nonces the owner key has used.
@@ -74,10 +76,15 @@ pub struct Account {
     pub retired_keys: Vec<u64>,
     /// Market-maker protection by underlying.
     pub protection: Vec<ProtectionState>,
+    /// What it was worth when the day began, and what came in since less what went out.
+    pub(crate) day_open: Cash,
+    /// Beginning of the last outage in which it was given grace.
+    pub(crate) grace_of: TimeMs,
 }
 
 const _: () = assert!(
     size_of::<Account>() == 256
+        && core::mem::offset_of!(Account, day) < 64
         && core::mem::offset_of!(Account, holdings) == 64
         && size_of::<Session>() == 64
 );
@@ -99,6 +106,9 @@ impl Account {
             client_ids: None,
             protection: Vec::new(),
             liquidation: None,
+            day: 0,
+            day_open: Cash::ZERO,
+            grace_of: TimeMs::new(0),
         }
     }
 
@@ -297,7 +307,8 @@ impl Account {
         self.sessions.serialize(writer)?;
         self.retired_keys.serialize(writer)?;
         self.protection.serialize(writer)?;
-        self.liquidation.serialize(writer)
+        self.liquidation.serialize(writer)?;
+        (self.day, self.day_open, self.grace_of).serialize(writer)
     }
 }
 
@@ -331,6 +342,9 @@ impl BorshDeserialize for Account {
             retired_keys: BorshDeserialize::deserialize_reader(reader)?,
             protection: BorshDeserialize::deserialize_reader(reader)?,
             liquidation: BorshDeserialize::deserialize_reader(reader)?,
+            day: BorshDeserialize::deserialize_reader(reader)?,
+            day_open: BorshDeserialize::deserialize_reader(reader)?,
+            grace_of: BorshDeserialize::deserialize_reader(reader)?,
             holdings: BorshDeserialize::deserialize_reader(reader)?,
             client_ids: BorshDeserialize::deserialize_reader(reader)?,
         })

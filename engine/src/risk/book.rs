@@ -93,6 +93,9 @@ pub struct RiskBook {
     pub(super) strikes: Vec<Strike>,
     pub(super) factors: [Factors; UNDERLYINGS_MAX],
     pub(super) stable: [Ratio; UNDERLYINGS_MAX],
+    spot: [Price; UNDERLYINGS_MAX],
+    /// Factor on losses in initial margin.
+    pub(super) loss_scale: [Ratio; UNDERLYINGS_MAX],
     pub(super) work: Workspace,
     pub(super) cache: AccountCache,
 }
@@ -105,6 +108,23 @@ impl Factors {
         im_naked: 0,
         mm_naked: 0,
     };
+
+    /// With losses in initial margin times a factor.
+    fn scaled(self, scale: Ratio) -> Self {
+        let times = |steps: i64| {
+            let product = i128::from(steps).saturating_mul(i128::from(scale.get()));
+            let one = i128::from(Ratio::ONE.get());
+            let raised = product
+                .saturating_add(one.saturating_sub(1))
+                .div_euclid(one);
+            i64::try_from(raised).unwrap_or(i64::MAX)
+        };
+        Self {
+            im_loss: times(self.im_loss),
+            im_naked: times(self.im_naked),
+            ..self
+        }
+    }
 }
 
 impl RiskBook {
@@ -137,6 +157,8 @@ impl RiskBook {
             strikes: Vec::new(),
             factors: [Factors::default(); UNDERLYINGS_MAX],
             stable: [Ratio::ONE; UNDERLYINGS_MAX],
+            spot: [Price::ZERO; UNDERLYINGS_MAX],
+            loss_scale: [Ratio::ONE; UNDERLYINGS_MAX],
             work: Workspace::default(),
             cache: AccountCache::new(cached_accounts),
         })
@@ -352,10 +374,10 @@ impl RiskBook {
     /// [`RiskError::Unknown`] when the underlying is out of bounds.
     pub fn tick(&mut self, market: &UnderlyingState, marks: &[VolMark]) -> Result<(), RiskError> {
         let underlying = usize::from(market.underlying.get());
-        let factors = factors(&self.parameters, market);
-        let entry = self.factors.get_mut(underlying);
-        let before = core::mem::replace(entry.ok_or(RiskError::Unknown)?, factors);
+        let before = *self.factors.get(underlying).ok_or(RiskError::Unknown)?;
         *self.stable.get_mut(underlying).ok_or(RiskError::Unknown)? = market.stable;
+        *self.spot.get_mut(underlying).ok_or(RiskError::Unknown)? = market.spot;
+        self.renew_factors(underlying);
         for mark in marks {
             let Some(row) = self.row_index(mark.instrument) else {
                 continue;
@@ -395,6 +417,37 @@ impl RiskBook {
         self.drift_by(largest_move);
         self.count_moves(market.underlying.get(), &before, largest_move);
         Ok(())
+    }
+
+    /// The settlement stablecoin's price, and a factor on an underlying's losses in initial margin (what
+    /// naked shorts are charged included), from now on. Maintenance margin depends on neither.
+    pub fn set_conditions(&mut self, underlying: UnderlyingId, stable: Ratio, loss_scale: Ratio) {
+        let at = usize::from(underlying.get());
+        let (Some(old_stable), Some(old_scale)) =
+            (self.stable.get_mut(at), self.loss_scale.get_mut(at))
+        else {
+            return;
+        };
+        if (*old_stable, *old_scale) == (stable, loss_scale) {
+            return;
+        }
+        (*old_stable, *old_scale) = (stable, loss_scale);
+        self.renew_factors(at);
+        self.bump();
+    }
+
+    fn renew_factors(&mut self, at: usize) {
+        let (Some(spot), Some(stable), Some(scale)) = (
+            self.spot.get(at).copied(),
+            self.stable.get(at).copied(),
+            self.loss_scale.get(at).copied(),
+        ) else {
+            return;
+        };
+        let factors = factors(&self.parameters, spot, stable).scaled(scale);
+        if let Some(entry) = self.factors.get_mut(at) {
+            *entry = factors;
+        }
     }
 
     /// Returns the largest move of a value.
@@ -549,12 +602,12 @@ impl RiskBook {
     }
 }
 
-fn factors(parameters: &Pm2Parameters, market: &UnderlyingState) -> Factors {
+fn factors(parameters: &Pm2Parameters, spot: Price, stable: Ratio) -> Factors {
     let (loss, contingency) = (&parameters.loss, &parameters.contingency);
     let peg = contingency
         .peg_loss_threshold
         .get()
-        .saturating_sub(market.stable.get())
+        .saturating_sub(stable.get())
         .max(0);
     let peg = share(peg, contingency.peg_loss_factor);
     let im_loss = Ratio::new(loss.im_loss_factor.get().saturating_add(peg));
@@ -565,8 +618,8 @@ fn factors(parameters: &Pm2Parameters, market: &UnderlyingState) -> Factors {
     Factors {
         im_loss: in_steps(im_loss.get().into()),
         mm_loss: in_steps(loss.mm_loss_factor.get().into()),
-        im_naked: naked_rate(market.spot, both),
-        mm_naked: naked_rate(market.spot, contingency.mm_option.get()),
+        im_naked: naked_rate(spot, both),
+        mm_naked: naked_rate(spot, contingency.mm_option.get()),
     }
 }
 

@@ -200,6 +200,15 @@ fn times(value: i64, lots: u64) -> i128 {
     i128::from(value).saturating_mul(i128::from(lots))
 }
 
+/// A change for the worse times a factor; one for the better as it is.
+fn worsened(change: i128, scale: Ratio) -> i128 {
+    if change >= 0 || scale == Ratio::ONE {
+        return change;
+    }
+    let scaled = change.saturating_mul(i128::from(scale.get()));
+    scaled.div_euclid(i128::from(Ratio::ONE.get()))
+}
+
 fn short_lots(position: i64) -> u64 {
     position.min(0).unsigned_abs()
 }
@@ -299,11 +308,19 @@ impl RiskBook {
         for expiry in legs.chunk_by(|a, b| a.group == b.group) {
             let im = self.requirement(expiry, |both| both.im).counted();
             let mm = self.requirement(expiry, |both| both.mm).counted();
-            let surcharge = self.surcharge(expiry);
-            sums.margin.im = sums.margin.im.saturating_add(im).saturating_sub(surcharge);
+            let im = im.saturating_sub(self.surcharge(expiry));
+            let im = self.scaled_loss(expiry, im);
+            sums.margin.im = sums.margin.im.saturating_add(im);
             sums.margin.mm = sums.margin.mm.saturating_add(mm);
         }
         sums
+    }
+
+    /// What an expiry takes off initial margin, times the factor on its underlying's losses.
+    fn scaled_loss(&self, legs: &[Leg], change: i128) -> i128 {
+        let row = legs.first().and_then(|leg| self.rows.get(leg.row as usize));
+        let scale = row.and_then(|row| self.loss_scale.get(usize::from(row.underlying)));
+        worsened(change, scale.map_or(Ratio::ONE, |scale| *scale))
     }
 
     /// Initial margin's surcharges on an expiry's shorts, open sells included.
@@ -423,9 +440,11 @@ impl RiskBook {
         let ends = hardly.paying(0).lower(whole.paying(paid));
         let lowest = ends.isolated.max(ends.bounded);
         let apart = apart_after.saturating_sub(apart_before);
-        lowest
+        let change = lowest
             .saturating_sub(none.isolated.max(none.bounded).min(0))
-            .saturating_add(apart)
+            .saturating_add(apart);
+        let scale = self.loss_scale.get(usize::from(row.underlying));
+        worsened(change, scale.map_or(Ratio::ONE, |scale| *scale))
     }
 }
 

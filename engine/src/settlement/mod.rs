@@ -6,6 +6,13 @@
 
 mod index;
 mod samples;
+mod sources;
 
-pub use index::{IndexFeed, IndexPrice, capped_median_mean};
+pub use index::{IndexFault, IndexFeed, IndexPrice, TickRules, capped_median_mean};
 pub use samples::{Samples, Settlement};
+pub use sources::{Sighting, SourceDoubt};
+
+use crate::types::UnderlyingId;
+
+/// What observations of the settlement stablecoin's price in dollars go by. No underlying has this id.
+pub const STABLE: UnderlyingId = UnderlyingId::new(u8::MAX);

@@ -1,6 +1,7 @@
 //! Liquidation: start, auction, the fund, and what must not start one.
 
 use super::*;
+use crate::params::LiquidationParameters;
 
 /// Account 1 is short calls it can just afford; account 3 stands by as backstop.
 fn venue_with_short() -> (Venue, InstrumentId) {
@@ -130,4 +131,178 @@ fn a_lost_or_lying_index_liquidates_nobody() {
         venue.block_after(20_000);
     }
     assert!(!started(&venue.events));
+}
+
+fn mode_is(mode: Mode) -> impl Fn(&[Event]) -> bool {
+    move |events| {
+        events
+            .iter()
+            .any(|e| matches!(e, Event::ModeChanged { to, .. } if *to == mode))
+    }
+}
+
+impl Venue {
+    /// From an outage of `gap_ms` back to OPEN, at this index.
+    fn through_an_outage(&mut self, gap_ms: u64, index: i64) {
+        assert!(mode_is(Mode::Halted)(&self.block_after(gap_ms)));
+        assert!(self.observe_until(index, 600, mode_is(Mode::Open)));
+    }
+
+    /// Blocks a minute apart, less a second, for so long.
+    fn pass(&mut self, ms: u64, index: i64) {
+        let end = self.time + ms;
+        while self.time < end {
+            self.time += 57_000;
+            self.observe(index);
+            self.block();
+            self.observe(index);
+            self.block();
+        }
+    }
+}
+
+fn grace_of(events: &[Event]) -> Vec<Option<TimeMs>> {
+    let until = |e: &Event| match e {
+        Event::GraceGiven { until, .. } => Some(*until),
+        _ => None,
+    };
+    events.iter().filter_map(until).collect()
+}
+
+#[test]
+fn after_an_outage_an_account_has_an_hour_and_is_liquidated_then() {
+    let (mut venue, call) = venue_with_short();
+    venue.run(1, place(limit(call, Side::Buy, 1, 10))).unwrap();
+    venue.through_an_outage(61_000, 106_000);
+    let opened = venue.time;
+    assert!(!started(&venue.events));
+    // It was told in the outage, once, and its order is gone.
+    assert_eq!(grace_of(&venue.events), [None]);
+    assert!(venue.engine.open_orders(AccountId::new(1)).is_empty());
+    let grace_ms = LiquidationParameters::default().grace_ms;
+    venue.pass(grace_ms - 120_000, 106_000);
+    assert!(!started(&venue.events));
+    assert_eq!(grace_of(&venue.events), [None]);
+    assert!(venue.observe_until(106_000, 300, started));
+    assert!(venue.time >= opened + grace_ms, "not before grace is over");
+    let Some(Event::LiquidationStarted { basis, .. }) = venue
+        .events
+        .iter()
+        .find(|e| matches!(e, Event::LiquidationStarted { .. }))
+    else {
+        panic!("not started");
+    };
+    assert_eq!((basis.sources, basis.grace_until), (5, TimeMs::new(0)));
+    assert!(basis.age_ms <= 2_000);
+}
+
+#[test]
+fn collateral_added_in_grace_saves_the_account() {
+    let (mut venue, _) = venue_with_short();
+    venue.through_an_outage(61_000, 106_000);
+    venue
+        .engine
+        .ledger
+        .deposit(AccountId::new(1), Cash::new(100_000_000_000))
+        .unwrap();
+    venue.pass(4_000_000, 106_000);
+    assert!(!started(&venue.events));
+}
+
+#[test]
+fn an_account_far_under_maintenance_is_auctioned_in_grace_and_never_goes_to_the_fund_in_it() {
+    let (mut venue, call) = venue_with_short();
+    venue.through_an_outage(61_000, 120_000);
+    let start = venue.events.iter().find_map(|e| match e {
+        Event::LiquidationStarted {
+            maintenance,
+            mark_to_market,
+            basis,
+            ..
+        } => Some((maintenance.get(), mark_to_market.get(), *basis)),
+        _ => None,
+    });
+    let (mm, equity, basis) = start.expect("at once, though in grace");
+    assert!(2 * equity < equity - mm && basis.grace_until > TimeMs::new(venue.time));
+    let bid = Action::BidLiquidation {
+        account: AccountId::new(1),
+        part_ppm: 1_000,
+        price_max: Cash::new(i64::MAX),
+    };
+    venue.run(3, bid).unwrap();
+    assert!(venue.position(3, call) < 0);
+    let to_fund = |venue: &Venue| {
+        let mut events = venue.events.iter();
+        events.any(|e| matches!(e, Event::LiquidationToFund { .. }))
+    };
+    let grace_ms = LiquidationParameters::default().grace_ms;
+    venue.pass(grace_ms - 120_000, 120_000);
+    assert!(!to_fund(&venue));
+    venue.pass(240_000, 120_000);
+    assert!(to_fund(&venue));
+}
+
+#[test]
+fn an_auction_that_an_outage_interrupts_waits_and_begins_anew() {
+    let (mut venue, _) = venue_with_short();
+    assert!(venue.observe_until(106_000, 5, started));
+    venue.through_an_outage(61_000, 106_000);
+    let bid = Action::BidLiquidation {
+        account: AccountId::new(1),
+        part_ppm: 1_000,
+        price_max: Cash::new(i64::MAX),
+    };
+    assert_eq!(venue.run(3, bid.clone()), Err(Reject::InGrace));
+    venue.pass(3_700_000, 106_000);
+    let state = venue.engine.account(AccountId::new(1)).unwrap();
+    let began = state.liquidation.as_deref().unwrap().started_at;
+    assert!(venue.time - began.get() < 200_000, "its time did not run");
+    venue.run(3, bid).unwrap();
+}
+
+#[test]
+fn prices_of_the_gap_are_never_triggers() {
+    let (mut venue, _) = venue_with_short();
+    // Seen in the gap, arriving with the block that ends it and after.
+    venue.time += 60_000;
+    venue.observe(150_000);
+    let late = venue.queue.clone();
+    venue.block_after(30_000);
+    assert_eq!(venue.mode(), Mode::Halted);
+    let refused = |e: &&Event| {
+        matches!(
+            e,
+            Event::CommandRejected {
+                reject: Reject::BadObservation,
+                ..
+            }
+        )
+    };
+    assert_eq!(venue.events.iter().filter(refused).count(), late.len());
+    venue.observe_until(90_000, 600, mode_is(Mode::Open));
+    assert_eq!(venue.mode(), Mode::Open);
+    let seen = |e: &&Event| matches!(e, Event::IndexUpdated { price, .. } if *price > usd(95_000));
+    assert_eq!(venue.events.iter().filter(seen).count(), 0);
+    assert!(!started(&venue.events) && grace_of(&venue.events).is_empty());
+}
+
+#[test]
+fn a_lost_index_liquidates_only_once_its_sources_agree_again() {
+    let (mut venue, _) = venue_with_short();
+    venue.observe_sources([0, 0, 0, 90_000, 90_000]);
+    venue.block();
+    venue.block();
+    let agreed = |e: &[Event]| e.iter().any(|e| matches!(e, Event::SourcesAgreed { .. }));
+    let since = venue.time;
+    assert!(venue.observe_until(106_000, 60, agreed));
+    assert!(venue.time - since >= 30_000);
+    let at = venue
+        .events
+        .iter()
+        .position(|e| matches!(e, Event::SourcesAgreed { .. }));
+    let first = venue
+        .events
+        .iter()
+        .position(|e| matches!(e, Event::LiquidationStarted { .. }));
+    assert!(at < first && first.is_some());
 }
