@@ -7,6 +7,7 @@ use alloc::vec::Vec;
 use borsh::{BorshDeserialize, BorshSerialize};
 
 use crate::auction::SealSignature;
+use crate::breakers::{Breaker, Trip};
 use crate::command::OptionTerms;
 use crate::reject::Reject;
 use crate::settlement::{IndexFault, SourceDoubt};
@@ -377,6 +378,41 @@ pub struct Cleared {
     pub low: Price,
     /// The collar's high end.
     pub high: Price,
+    /// The volatility index was made anew, in 1e-6 (550 000 is an index of 55), from so many strikes of
+    /// the last expiry within 30 days and of the first beyond; 0 where one expiry stands alone.
+    VolatilityIndexUpdated {
+        underlying: UnderlyingId,
+        ppm: u32,
+        strikes_near: u16,
+        strikes_next: u16,
+    },
+    /// A breaker tripped: the figure reached the bound of the level. Without an underlying it is one of
+    /// the whole venue's.
+    BreakerTripped {
+        underlying: Option<UnderlyingId>,
+        trip: Trip,
+    },
+    /// A breaker's figure is back, and it may trip at its first level again.
+    BreakerReleased {
+        underlying: Option<UnderlyingId>,
+        breaker: Breaker,
+        horizon_ms: u64,
+        figure: i64,
+    },
+    /// Price bands of an underlying are tight until then.
+    BandsTightened {
+        underlying: UnderlyingId,
+        until: TimeMs,
+        band_ppm: u32,
+        market_bound_ppm: u32,
+    },
+    /// The mode of one underlying changed; it counts while the venue is open.
+    UnderlyingModeChanged {
+        underlying: UnderlyingId,
+        from: Mode,
+        to: Mode,
+        reason: ModeReason,
+    },
 }
 
 /// The prices that an account was liquidated by, at the moment of it.
@@ -492,4 +528,6 @@ pub enum ModeReason {
     VaultFrozen,
     /// Every auction is over.
     AuctionOver,
+    /// A breaker tripped at this level.
+    Breaker { breaker: Breaker, level: u8 },
 }

@@ -18,6 +18,7 @@ pub mod auction;
 pub mod auth;
 pub mod block;
 pub mod book;
+pub mod breakers;
 pub mod command;
 pub mod commitment;
 pub mod event;

@@ -1,7 +1,8 @@
 //! Modes: what may happen when, and how one mode follows another.
 //!
-//! **Owns** the permission table (action × mode) and the transition table, both plain data. **Only**
-//! permits or refuses: it never touches an order, an account or a price. Invariant I7.
+//! **Owns** the permission table (action × mode) and the transition table, both plain data, by which the
+//! venue and each underlying go. **Only** permits or refuses: it never touches an order, an account or a
+//! price. Invariant I7.
 
 use borsh::{BorshDeserialize, BorshSerialize};
 
@@ -147,6 +148,8 @@ pub enum Trigger {
     VaultFrozen,
     /// Every auction is over.
     AuctionOver,
+    /// A breaker asks for an auction.
+    Pause,
 }
 
 struct Transition {
@@ -172,7 +175,7 @@ const LIVE: &[Mode] = &[
     Mode::ClearingOnly,
 ];
 
-const TRANSITIONS: [Transition; 9] = [
+const TRANSITIONS: [Transition; 10] = [
     Transition {
         from: TRADING,
         trigger: Trigger::Halt,
@@ -217,6 +220,11 @@ const TRANSITIONS: [Transition; 9] = [
         from: LIVE,
         trigger: Trigger::VaultFrozen,
         to: Mode::Exit,
+    },
+    Transition {
+        from: &[Mode::Open],
+        trigger: Trigger::Pause,
+        to: Mode::Auction,
     },
 ];
 
@@ -308,6 +316,7 @@ mod tests {
             Trigger::PricesAgree,
             Trigger::TimeElapsed,
             Trigger::AuctionOver,
+            Trigger::Pause,
         ];
         for start in Mode::ALL.iter().copied().filter(|&m| m != Mode::Exit) {
             let mut reached = vec![start];

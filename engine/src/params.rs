@@ -6,6 +6,7 @@ use alloc::vec::Vec;
 use borsh::{BorshDeserialize, BorshSerialize};
 
 use crate::auction::SealKey;
+use crate::breakers::BreakerParameters;
 use crate::risk::{Pm2Parameters, StandardParameters};
 use crate::types::{
     Address, Cash, ChainId, Height, MarginModel, Price, PublicKey, Qty, SettlementChain, TimeMs,
@@ -69,6 +70,8 @@ pub struct Parameters {
     /// The settlement stablecoin's price in dollars, observed like an index; without it, it counts as
     /// one dollar.
     pub stable: Option<StableParameters>,
+    /// What stops continuous trading.
+    pub breakers: BreakerParameters,
 }
 
 /// The feed of the settlement stablecoin. It is guarded by the same figures as any index.
@@ -453,6 +456,7 @@ impl Default for Parameters {
             vaults: Vec::new(),
             auction: AuctionParameters::default(),
             stable: Some(StableParameters::default()),
+            breakers: BreakerParameters::default(),
         }
     }
 }

@@ -60,12 +60,14 @@ impl Engine {
         events: &mut Vec<Event>,
     ) -> Result<(), Reject> {
         let rests_only = amend.post_only != PostOnly::Off;
-        self.permit(if rests_only {
+        let activity = if rests_only {
             Activity::Rest
         } else {
             Activity::Take
-        })?;
+        };
+        self.permit(activity)?;
         let instrument = *self.tradable(resting.book)?;
+        self.permit_on(instrument.terms.underlying, activity)?;
         let limit = self.limit_ticks(&instrument, resting.side, amend.price)?;
         let maximum = self.underlying(&instrument).map_or(0, |u| u.order_lots_max);
         if left.get() > maximum {

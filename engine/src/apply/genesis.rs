@@ -12,6 +12,7 @@ use super::roots::Roots;
 use crate::auction::{Auctions, SealKey};
 use crate::auth::NonceWindow;
 use crate::book::Books;
+use crate::breakers::{Circuit, VenueWatch};
 use crate::instrument::Instruments;
 use crate::ledger::Ledger;
 use crate::limits::{EXIT_BLOCKS_MAX, SOURCES_MAX, UNDERLYINGS_MAX, VALIDATORS_MAX, VAULTS_MAX};
@@ -118,6 +119,8 @@ impl Engine {
             vaults: vaults(&parameters),
             auctions: Auctions::default(),
             quarantined: Vec::new(),
+            circuits: vec![Circuit::new(genesis.time); parameters.underlyings.len()],
+            venue_watch: VenueWatch::default(),
             margin,
             roots: Roots::new(&parameters),
             scratch: Scratch::default(),

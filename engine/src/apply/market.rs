@@ -20,6 +20,7 @@ impl Engine {
             let underlying = UnderlyingId::new(u8::try_from(at).unwrap_or(u8::MAX));
             if self.is_due(underlying) {
                 self.tick_underlying(underlying, events);
+                self.watch_underlying(underlying, events);
             }
         }
     }
@@ -116,7 +117,7 @@ impl Engine {
             .underlyings
             .get(usize::from(underlying.get()));
         let flat = || Surface::flat(initial.map_or(500_000, |u| u.initial_volatility_ppm));
-        if self.permit(Activity::Take).is_err() {
+        if self.permit_on(underlying, Activity::Take).is_err() {
             return last.cloned().unwrap_or_else(flat);
         }
         let quote = |id: &InstrumentId| {

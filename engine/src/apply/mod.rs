@@ -9,6 +9,7 @@
 mod amend;
 mod attest;
 mod auction;
+mod breakers;
 mod cancel;
 mod drags;
 mod exits;
@@ -33,6 +34,7 @@ mod stages;
 mod users;
 mod vaults;
 mod views;
+mod volatility;
 mod withdraw;
 
 #[cfg(test)]
@@ -51,6 +53,7 @@ use crate::auction::Auctions;
 use crate::auth::NonceWindow;
 use crate::block::{Advanced, Applied, Block, CheckedCommand, Signer};
 use crate::book::Books;
+use crate::breakers::{Circuit, VenueWatch};
 use crate::command::Command;
 use crate::event::Event;
 use crate::instrument::Instruments;
@@ -96,6 +99,9 @@ pub struct Engine {
     vaults: Vec<VaultState>,
     auctions: Auctions,
     quarantined: Vec<(Height, u32)>,
+    /// By underlying id.
+    circuits: Vec<Circuit>,
+    venue_watch: VenueWatch,
     margin: margin::MarginEngine,
     roots: roots::Roots,
     scratch: fills::Scratch,
@@ -187,8 +193,10 @@ impl Engine {
         self.time = self.time.max(block.time);
         self.watch_gap(gap_ms, events);
         self.climb(block.agreed.as_ref(), events);
+        self.climb_underlyings(block.agreed.as_ref(), events);
         self.expire_orders(events);
         self.tick_markets(events);
+        self.watch_venue(events);
         self.settle_expiries(events);
         self.roll_listings(events);
         self.run_liquidations(events);

@@ -7,6 +7,7 @@
 use alloc::vec::Vec;
 
 use super::Engine;
+use crate::breakers::Agreement;
 use crate::command::Observation;
 use crate::event::Event;
 use crate::reject::Reject;
@@ -66,14 +67,17 @@ impl Engine {
         Some((feed, rules))
     }
 
-    /// Whether as many sources agree on an underlying now as VERIFY asks for, at a quorum of
-    /// validators.
+    /// Whether as many sources agree on an underlying now as VERIFY asks for.
     pub(super) fn sources_agree(&self, underlying: UnderlyingId) -> bool {
+        self.agreement(underlying)
+            .is_some_and(|agreement| agreement.agreeing >= agreement.needed)
+    }
+
+    /// How many sources agree on an underlying now, at a quorum of validators, and how many VERIFY asks
+    /// for.
+    pub(super) fn agreement(&self, underlying: UnderlyingId) -> Option<Agreement> {
         let at = usize::from(underlying.get());
-        let (Some(feed), Some(of)) = (self.feeds.get(at), self.parameters.underlyings.get(at))
-        else {
-            return false;
-        };
+        let (feed, of) = (self.feeds.get(at)?, self.parameters.underlyings.get(at)?);
         let modes = self.parameters.modes;
         let two_thirds = of.source_weights.len().saturating_mul(2).div_ceil(3);
         let needed = usize::from(modes.agreement_sources_min);
@@ -83,7 +87,11 @@ impl Engine {
             quorum: self.quorum(),
             now: self.time,
         };
-        feed.agreeing_sources(modes.agreement_ppm, &rules) >= needed.min(two_thirds).max(1)
+        let agreeing = feed.agreeing_sources(modes.agreement_ppm, &rules);
+        Some(Agreement {
+            agreeing: u32::try_from(agreeing).unwrap_or(u32::MAX),
+            needed: u32::try_from(needed.min(two_thirds).max(1)).unwrap_or(u32::MAX),
+        })
     }
 
     /// Ticks a feed; says when its index is lost and when it is back.

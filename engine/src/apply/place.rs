@@ -75,12 +75,14 @@ impl Engine {
     /// Checks form and permission, in the order of the reject numbers' ranges where both apply.
     fn ticket(&self, account: AccountId, order: &PlaceOrder) -> Result<Ticket, Reject> {
         let rests_only = order.post_only != PostOnly::Off;
-        self.permit(if rests_only {
+        let activity = if rests_only {
             Activity::Rest
         } else {
             Activity::Take
-        })?;
+        };
+        self.permit(activity)?;
         let instrument = self.tradable(order.instrument)?;
+        self.permit_on(instrument.terms.underlying, activity)?;
         check_flags(order, self.time)?;
         let lots = order
             .qty
@@ -142,6 +144,7 @@ impl Engine {
             .to_ticks(instrument.tick)
             .map_err(|_| Reject::OffTick)?;
         let band = self.underlying(instrument).map_or(0, |u| u.band_ppm);
+        let band = self.band_now(instrument.terms.underlying, band);
         let bound = self.bound_around_mark(instrument, side, band)?;
         let outside = match side {
             Side::Buy => price > bound,
@@ -158,6 +161,7 @@ impl Engine {
         let ppm = self
             .underlying(instrument)
             .map_or(0, |u| u.market_bound_ppm);
+        let ppm = self.band_now(instrument.terms.underlying, ppm);
         let bound = self.bound_around_mark(instrument, side, ppm)?;
         let ticks = bound
             .get()

@@ -125,6 +125,7 @@ impl Engine {
         events: &mut Vec<Event>,
     ) -> Result<(), Reject> {
         let instrument = *self.tradable(entry.instrument)?;
+        self.permit_on(instrument.terms.underlying, Activity::Rest)?;
         let lots = quote
             .qty
             .to_lots(instrument.lot)

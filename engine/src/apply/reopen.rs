@@ -43,7 +43,8 @@ impl Engine {
         match mode {
             Mode::Halted | Mode::ClearingOnly => {
                 let past = agreed.filter(|a| a.height.get() >= self.mode.fault_height);
-                if let (Some(root), false) = (past, self.mode.halt_requested) {
+                let held = self.mode.halt_requested || !self.ledger.is_conserved();
+                if let (Some(root), false) = (past, held) {
                     let reason = ModeReason::RootAgreed {
                         height: root.height,
                     };
@@ -52,7 +53,7 @@ impl Engine {
             }
             Mode::Verify if self.prices_agree() => {
                 self.shift(Trigger::PricesAgree, ModeReason::PricesAgree, events);
-                self.apply_recovery_policies(events);
+                self.apply_recovery_policies(None, events);
             }
             Mode::CancelOnly if elapsed >= modes.cancel_only_ms => {
                 self.shift(Trigger::TimeElapsed, ModeReason::TimeElapsed, events);
@@ -107,7 +108,19 @@ impl Engine {
     }
 
     /// Cancels what does not want to come back, before anything can trade.
-    fn apply_recovery_policies(&mut self, events: &mut Vec<Event>) {
+    /// All orders, or those on one underlying.
+    pub(super) fn apply_recovery_policies(
+        &mut self,
+        underlying: Option<UnderlyingId>,
+        events: &mut Vec<Event>,
+    ) {
+        let meant = |book| match underlying {
+            None => true,
+            Some(underlying) => {
+                let option = self.instruments.get(book);
+                option.is_some_and(|option| option.terms.underlying == underlying)
+            }
+        };
         let mut orders = core::mem::take(&mut self.scratch.orders);
         orders.clear();
         for (_, account) in self.ledger.iter() {
@@ -115,7 +128,7 @@ impl Engine {
             let resting = slots.filter_map(|slot| self.books.in_slot(slot));
             orders.extend(
                 resting
-                    .filter(|o| o.flags & flags::KEEP == 0)
+                    .filter(|o| o.flags & flags::KEEP == 0 && meant(o.book))
                     .map(|o| o.order),
             );
         }

@@ -139,7 +139,9 @@ impl Engine {
         self.samples.serialize(writer)?;
         self.surfaces.serialize(writer)?;
         self.validator_nonces.serialize(writer)?;
-        self.quarantined.serialize(writer)
+        self.quarantined.serialize(writer)?;
+        self.circuits.serialize(writer)?;
+        self.venue_watch.serialize(writer)
     }
 
     /// What the state root's meta section hashes: the head, counters of the books, attestations and
@@ -176,6 +178,8 @@ impl Engine {
         let surfaces = BorshDeserialize::deserialize_reader(reader)?;
         let validator_nonces = BorshDeserialize::deserialize_reader(reader)?;
         let quarantined = BorshDeserialize::deserialize_reader(reader)?;
+        let circuits = BorshDeserialize::deserialize_reader(reader)?;
+        let venue_watch = BorshDeserialize::deserialize_reader(reader)?;
         let attestations = BorshDeserialize::deserialize_reader(reader)?;
         let vaults = parameters.vaults.iter();
         let vaults = vaults
@@ -210,6 +214,8 @@ impl Engine {
             vaults,
             auctions,
             quarantined,
+            circuits,
+            venue_watch,
             margin,
             roots,
             scratch: Scratch::default(),

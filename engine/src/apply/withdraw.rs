@@ -102,6 +102,7 @@ impl Engine {
             .ok_or(Reject::VenueFull)?;
         if let Some(account) = account {
             self.ledger.withdraw(account, withdrawal.amount)?;
+            self.venue_watch.withdrew(withdrawal.amount, self.time);
         }
         entry.withdraw(withdrawal);
         events.push(Event::Withdrawn {

@@ -195,10 +195,16 @@ impl Ledger {
     /// I1 without counting every account: that cash and fees are all the collateral. Looks at the
     /// accounts touched in this block.
     pub fn is_conserved(&self) -> bool {
+        self.imbalance() == 0
+    }
+
+    /// By how much the collateral is more than cash and fees: 0 while I1 holds. Looks at the accounts
+    /// touched in this block.
+    pub fn imbalance(&self) -> i128 {
         let touched = self.touched.iter().filter_map(|id| self.account(*id));
         let touched = touched.map(|account| i128::from(account.cash.get()));
         let cash = touched.fold(self.untouched, i128::saturating_add);
-        self.difference(cash) == 0
+        self.difference(cash)
     }
 
     fn difference(&self, cash: i128) -> i128 {

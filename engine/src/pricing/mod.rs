@@ -1,8 +1,8 @@
 //! Option pricing: the only module in which floating point may appear.
 //!
 //! **Owns** the venue's exp, ln, square root and normal distribution, Black-76 and its greeks, the
-//! scenario kernel of portfolio margin, implied volatility, and the smoothed volatility surfaces
-//! that marks come from.
+//! scenario kernel of portfolio margin, implied volatility, the smoothed volatility surfaces that marks
+//! come from, and the volatility index.
 //!
 //! **Guarantees** the same bits on every target and at every vector width: only IEEE 754 binary64
 //! add, subtract, multiply, divide and square root, in a fixed order, with no fused multiply-add and
@@ -19,6 +19,7 @@ pub mod black76;
 pub mod float;
 pub mod implied;
 pub mod mark;
+pub mod moves;
 pub mod normal;
 pub mod rounding;
 pub mod scenario;
@@ -26,6 +27,8 @@ mod strikes;
 pub mod surface;
 #[cfg(test)]
 mod tests;
+pub mod variance;
+pub mod volatility;
 pub mod width;
 
 pub use batch::{Black76Columns, GreekColumns, ScenarioGrid, ScenarioOption};
