@@ -125,3 +125,255 @@ fn a_recorded_eth_index() {
     println!("{index:.9}, published {published:.9}");
     assert!((index - published).abs() < 1e-6, "{index} {published}");
 }
+
+/// One bad strike, up and down, at every place: of made-up smiles at several levels and of recorded
+/// chains. "Bad" is the strike's quote, or its mark, or both, at three times or a third of its volatility.
+mod one_bad_strike {
+    use super::*;
+    use flate2::read::GzDecoder;
+    use lifeboat_engine::breakers::BreakerParameters;
+    use lifeboat_engine::params::ListingRules;
+    use lifeboat_engine::pricing::volatility::{
+        STRIKES_MIN, StrikeView, TermView, index_volatility,
+    };
+    use lifeboat_engine::pricing::{Black76, strikes};
+    use lifeboat_engine::types::OptionKind;
+    use std::collections::BTreeMap;
+    use std::io::Read;
+
+    const DAY_MS: u64 = 86_400_000;
+    /// A point of the index.
+    const POINT_PPM: u32 = 10_000;
+
+    fn usd(price: f64) -> Price {
+        Price::new((price * 1e6).round() as i64)
+    }
+
+    /// The quote of a strike at a volatility, 2 % wide.
+    fn quoted(view: &ExpiryView, strike: &StrikeView, volatility: f64) -> Option<BidAsk> {
+        let option = Black76 {
+            forward: view.forward.get() as f64 / 1e6,
+            strike: strike.strike.get() as f64 / 1e6,
+            years: view.time_left_ms as f64 / (365.0 * DAY_MS as f64),
+            volatility,
+            discount: f64::from(view.discount_ppb) / 1e9,
+        };
+        let value = option.greeks(strike.kind).price;
+        (value > 0.0).then(|| BidAsk {
+            bid: usd(value * 0.99),
+            ask: usd(value * 1.01),
+        })
+    }
+
+    /// A term of the strikes that the venue would list, with a skewed smile around `level`.
+    fn listed(days: u64, level: f64) -> TermView {
+        let view = ExpiryView {
+            forward: usd(90_000.0),
+            time_left_ms: days * DAY_MS,
+            discount_ppb: 1_000_000_000,
+        };
+        let rules = ListingRules::default();
+        let all = strikes(view.forward, view.time_left_ms, (level * 1e6) as u32, &rules);
+        let deviation = level * (days as f64 / 365.0).sqrt();
+        let strike = |strike: Price| {
+            let k = (strike.get() as f64 / view.forward.get() as f64).ln() / deviation;
+            let volatility = level * (1.0 - 0.04 * k + 0.03 * k * k);
+            let mut row = StrikeView {
+                strike,
+                kind: if strike < view.forward {
+                    OptionKind::Put
+                } else {
+                    OptionKind::Call
+                },
+                quote: None,
+                mark_ppm: (volatility * 1e6) as u32,
+                tick: usd(1.0),
+            };
+            row.quote = quoted(&view, &row, volatility);
+            row
+        };
+        TermView {
+            strikes: all.into_iter().map(strike).collect(),
+            view,
+        }
+    }
+
+    fn index(terms: &[TermView; 2]) -> u32 {
+        let band = BreakerParameters::default().strike_band();
+        index_volatility(Some(&terms[0]), Some(&terms[1]), &band)
+            .unwrap()
+            .ppm
+    }
+
+    /// The largest move of the index that one bad strike causes.
+    fn worst(terms: &[TermView; 2]) -> u32 {
+        let honest = index(terms);
+        let mut worst = 0;
+        for term in 0..2 {
+            for at in 0..terms[term].strikes.len() {
+                for factor in [3.0, 1.0 / 3.0] {
+                    for (bad_quote, bad_mark) in [(true, false), (false, true), (true, true)] {
+                        let mut bent = terms.clone();
+                        let view = bent[term].view;
+                        let strike = &mut bent[term].strikes[at];
+                        let volatility = f64::from(strike.mark_ppm) / 1e6 * factor;
+                        if bad_quote {
+                            strike.quote = quoted(&view, strike, volatility);
+                        } else {
+                            strike.quote = None;
+                        }
+                        if bad_mark {
+                            strike.mark_ppm = (volatility * 1e6) as u32;
+                        }
+                        worst = worst.max(index(&bent).abs_diff(honest));
+                    }
+                }
+            }
+        }
+        worst
+    }
+
+    #[test]
+    fn of_listed_strikes_moves_the_index_by_less_than_a_point() {
+        for level in [0.25, 0.55, 0.9, 1.2] {
+            for days in [(9, 37), (16, 65), (29, 31), (2, 90)] {
+                let terms = [listed(days.0, level), listed(days.1, level)];
+                let moved = worst(&terms);
+                println!(
+                    "index {:.1}, terms {days:?}: {:.3} points at worst",
+                    f64::from(index(&terms)) / 1e4,
+                    f64::from(moved) / 1e4
+                );
+                assert!(moved < POINT_PPM, "{level} {days:?}: {moved}");
+            }
+        }
+    }
+
+    #[test]
+    fn the_index_of_a_smile_is_near_its_level() {
+        for level in [0.25, 0.55, 0.9] {
+            let found = f64::from(index(&[listed(16, level), listed(65, level)])) / 1e6;
+            assert!((found / level - 1.0).abs() < 0.04, "{found} for {level}");
+        }
+    }
+
+    #[test]
+    fn with_too_few_strikes_there_is_no_index() {
+        let band = BreakerParameters::default().strike_band();
+        let mut term = listed(16, 0.55);
+        term.strikes.truncate(STRIKES_MIN - 1);
+        assert_eq!(index_volatility(Some(&term), None, &band), None);
+        assert_eq!(index_volatility(None, None, &band), None);
+    }
+
+    /// The recorded chains' terms around 30 days, by currency and moment, with Deribit's mark volatility.
+    fn recorded() -> Option<Vec<(String, [TermView; 2])>> {
+        let file = pricing_support::shared("market/deribit_chains_20260128_20260201.csv.gz")?;
+        let mut text = String::new();
+        GzDecoder::new(std::fs::File::open(file).unwrap())
+            .read_to_string(&mut text)
+            .unwrap();
+        let mut lines = text.lines();
+        let header: Vec<&str> = lines.next().unwrap().split(',').collect();
+        let column = |name: &str| header.iter().position(|c| *c == name).unwrap();
+        let [kind, strike, forward, years, bid, ask, vol, currency, at] = [
+            "option_type",
+            "strike",
+            "futures_price",
+            "time_to_maturity",
+            "bid_price",
+            "ask_price",
+            "implied_volatility",
+            "currency",
+            "snapshot",
+        ]
+        .map(column);
+        let mut terms: BTreeMap<(String, u64), BTreeMap<Price, StrikeView>> = BTreeMap::new();
+        let mut views = BTreeMap::new();
+        for line in lines {
+            let cells: Vec<&str> = line.split(',').collect();
+            let number = |column: usize| cells[column].parse::<f64>().unwrap_or(0.0);
+            let left = (number(years) * 365.25 * DAY_MS as f64) as u64;
+            let (k, f) = (number(strike), number(forward));
+            let is_call = cells[kind] == "call";
+            if is_call != (k >= f) || left < DAY_MS {
+                continue;
+            }
+            // The recorder's times differ by milliseconds within an expiry.
+            let key = (format!("{} {}", cells[currency], cells[at]), left / 3_600_000);
+            views.entry(key.clone()).or_insert(ExpiryView {
+                forward: usd(f),
+                time_left_ms: left,
+                discount_ppb: 1_000_000_000,
+            });
+            let quote = BidAsk {
+                bid: usd(number(bid) * f),
+                ask: usd(number(ask) * f),
+            };
+            let quote = (quote.bid.get() > 0 && quote.ask.get() > 0).then_some(quote);
+            terms.entry(key).or_default().insert(
+                usd(k),
+                StrikeView {
+                    strike: usd(k),
+                    kind: if is_call { OptionKind::Call } else { OptionKind::Put },
+                    quote,
+                    mark_ppm: (number(vol) * 1e6) as u32,
+                    tick: usd(if cells[currency] == "BTC" { 1.0 } else { 0.1 }),
+                },
+            );
+        }
+        let mut by_moment: BTreeMap<String, Vec<TermView>> = BTreeMap::new();
+        for (key, strikes) in terms {
+            if strikes.len() >= STRIKES_MIN {
+                by_moment.entry(key.0.clone()).or_default().push(TermView {
+                    view: views[&key],
+                    strikes: strikes.into_values().collect(),
+                });
+            }
+        }
+        let pair = |(moment, terms): (String, Vec<TermView>)| {
+            let next = terms.iter().position(|t| t.view.time_left_ms > HORIZON_MS)?;
+            let near = next.checked_sub(1)?;
+            Some((moment, [terms[near].clone(), terms[next].clone()]))
+        };
+        Some(by_moment.into_iter().filter_map(pair).collect())
+    }
+
+    #[test]
+    fn of_recorded_chains_moves_the_index_by_less_than_a_point() {
+        let Some(chains) = recorded() else { return };
+        assert!(chains.len() >= 38, "{}", chains.len());
+        for (moment, terms) in chains.iter().step_by(5) {
+            let moved = worst(terms);
+            println!(
+                "{moment}: index {:.2}, {:.3} points at worst, {} and {} strikes",
+                f64::from(index(terms)) / 1e4,
+                f64::from(moved) / 1e4,
+                terms[0].strikes.len(),
+                terms[1].strikes.len()
+            );
+            assert!(moved < POINT_PPM, "{moment}: {moved}");
+        }
+    }
+
+    /// What robustness costs: the index with and without the band around neighbours.
+    #[test]
+    fn honest_quotes_are_hardly_touched() {
+        let Some(chains) = recorded() else { return };
+        let band = BreakerParameters::default().strike_band();
+        let open = lifeboat_engine::pricing::volatility::StrikeBand {
+            reach_ppm: 100_000_000,
+            ..band
+        };
+        let mut worst = 0;
+        for (moment, [near, next]) in &chains {
+            let of = |band| index_volatility(Some(near), Some(next), band).unwrap().ppm;
+            let marks = [near, next].map(|t| { let mut t = t.clone(); for s in &mut t.strikes { s.quote = None; } t });
+            let m = index_volatility(Some(&marks[0]), Some(&marks[1]), &open).unwrap().ppm;
+            println!("{moment} marks {m} open {} band5 {} band8 {} band12 {}", of(&open), of(&lifeboat_engine::pricing::volatility::StrikeBand { reach_ppm: 50_000, ..band }), of(&lifeboat_engine::pricing::volatility::StrikeBand { reach_ppm: 80_000, ..band }), of(&lifeboat_engine::pricing::volatility::StrikeBand { reach_ppm: 120_000, ..band }));
+            worst = worst.max(of(&band).abs_diff(of(&open)));
+        }
+        println!("the band moves an honest index by at most {:.3} points", f64::from(worst) / 1e4);
+        assert!(worst < POINT_PPM / 2, "{worst}");
+    }
+}
