@@ -127,14 +127,15 @@ fn a_recorded_eth_index() {
 }
 
 /// One bad strike, up and down, at every place: of made-up smiles at several levels and of recorded
-/// chains. "Bad" is the strike's quote, or its mark, or both, at three times or a third of its volatility.
+/// chains. Its bid and ask are at three times or a third of its volatility. What that does to marks is for
+/// the engine's own tests.
 mod one_bad_strike {
     use super::*;
     use flate2::read::GzDecoder;
     use lifeboat_engine::breakers::BreakerParameters;
     use lifeboat_engine::params::ListingRules;
     use lifeboat_engine::pricing::volatility::{
-        STRIKES_MIN, StrikeView, TermView, index_volatility,
+        STRIKES_MIN, StrikeBand, StrikeView, TermView, index_volatility,
     };
     use lifeboat_engine::pricing::{Black76, strikes};
     use lifeboat_engine::types::OptionKind;
@@ -173,7 +174,12 @@ mod one_bad_strike {
             discount_ppb: 1_000_000_000,
         };
         let rules = ListingRules::default();
-        let all = strikes(view.forward, view.time_left_ms, (level * 1e6) as u32, &rules);
+        let all = strikes(
+            view.forward,
+            view.time_left_ms,
+            (level * 1e6) as u32,
+            &rules,
+        );
         let deviation = level * (days as f64 / 365.0).sqrt();
         let strike = |strike: Price| {
             let k = (strike.get() as f64 / view.forward.get() as f64).ln() / deviation;
@@ -212,21 +218,12 @@ mod one_bad_strike {
         for term in 0..2 {
             for at in 0..terms[term].strikes.len() {
                 for factor in [3.0, 1.0 / 3.0] {
-                    for (bad_quote, bad_mark) in [(true, false), (false, true), (true, true)] {
-                        let mut bent = terms.clone();
-                        let view = bent[term].view;
-                        let strike = &mut bent[term].strikes[at];
-                        let volatility = f64::from(strike.mark_ppm) / 1e6 * factor;
-                        if bad_quote {
-                            strike.quote = quoted(&view, strike, volatility);
-                        } else {
-                            strike.quote = None;
-                        }
-                        if bad_mark {
-                            strike.mark_ppm = (volatility * 1e6) as u32;
-                        }
-                        worst = worst.max(index(&bent).abs_diff(honest));
-                    }
+                    let mut bent = terms.clone();
+                    let view = bent[term].view;
+                    let strike = &mut bent[term].strikes[at];
+                    let volatility = f64::from(strike.mark_ppm) / 1e6 * factor;
+                    strike.quote = quoted(&view, strike, volatility);
+                    worst = worst.max(index(&bent).abs_diff(honest));
                 }
             }
         }
@@ -300,7 +297,10 @@ mod one_bad_strike {
                 continue;
             }
             // The recorder's times differ by milliseconds within an expiry.
-            let key = (format!("{} {}", cells[currency], cells[at]), left / 3_600_000);
+            let key = (
+                format!("{} {}", cells[currency], cells[at]),
+                left / 3_600_000,
+            );
             views.entry(key.clone()).or_insert(ExpiryView {
                 forward: usd(f),
                 time_left_ms: left,
@@ -315,7 +315,11 @@ mod one_bad_strike {
                 usd(k),
                 StrikeView {
                     strike: usd(k),
-                    kind: if is_call { OptionKind::Call } else { OptionKind::Put },
+                    kind: if is_call {
+                        OptionKind::Call
+                    } else {
+                        OptionKind::Put
+                    },
                     quote,
                     mark_ppm: (number(vol) * 1e6) as u32,
                     tick: usd(if cells[currency] == "BTC" { 1.0 } else { 0.1 }),
@@ -332,7 +336,9 @@ mod one_bad_strike {
             }
         }
         let pair = |(moment, terms): (String, Vec<TermView>)| {
-            let next = terms.iter().position(|t| t.view.time_left_ms > HORIZON_MS)?;
+            let next = terms
+                .iter()
+                .position(|t| t.view.time_left_ms > HORIZON_MS)?;
             let near = next.checked_sub(1)?;
             Some((moment, [terms[near].clone(), terms[next].clone()]))
         };
@@ -343,7 +349,8 @@ mod one_bad_strike {
     fn of_recorded_chains_moves_the_index_by_less_than_a_point() {
         let Some(chains) = recorded() else { return };
         assert!(chains.len() >= 38, "{}", chains.len());
-        for (moment, terms) in chains.iter().step_by(5) {
+        let mut worst_of_all = 0;
+        for (moment, terms) in chains.iter() {
             let moved = worst(terms);
             println!(
                 "{moment}: index {:.2}, {:.3} points at worst, {} and {} strikes",
@@ -352,8 +359,9 @@ mod one_bad_strike {
                 terms[0].strikes.len(),
                 terms[1].strikes.len()
             );
-            assert!(moved < POINT_PPM, "{moment}: {moved}");
+            worst_of_all = worst_of_all.max(moved);
         }
+        assert!(worst_of_all < POINT_PPM, "{worst_of_all}");
     }
 
     /// What robustness costs: the index with and without the band around neighbours.
@@ -361,19 +369,20 @@ mod one_bad_strike {
     fn honest_quotes_are_hardly_touched() {
         let Some(chains) = recorded() else { return };
         let band = BreakerParameters::default().strike_band();
-        let open = lifeboat_engine::pricing::volatility::StrikeBand {
+        let open = StrikeBand {
             reach_ppm: 100_000_000,
             ..band
         };
         let mut worst = 0;
-        for (moment, [near, next]) in &chains {
-            let of = |band| index_volatility(Some(near), Some(next), band).unwrap().ppm;
-            let marks = [near, next].map(|t| { let mut t = t.clone(); for s in &mut t.strikes { s.quote = None; } t });
-            let m = index_volatility(Some(&marks[0]), Some(&marks[1]), &open).unwrap().ppm;
-            println!("{moment} marks {m} open {} band5 {} band8 {} band12 {}", of(&open), of(&lifeboat_engine::pricing::volatility::StrikeBand { reach_ppm: 50_000, ..band }), of(&lifeboat_engine::pricing::volatility::StrikeBand { reach_ppm: 80_000, ..band }), of(&lifeboat_engine::pricing::volatility::StrikeBand { reach_ppm: 120_000, ..band }));
+        for (_, [near, next]) in &chains {
+            let of =
+                |band: &StrikeBand| index_volatility(Some(near), Some(next), band).unwrap().ppm;
             worst = worst.max(of(&band).abs_diff(of(&open)));
         }
-        println!("the band moves an honest index by at most {:.3} points", f64::from(worst) / 1e4);
+        println!(
+            "the band moves an honest index by at most {:.3} points",
+            f64::from(worst) / 1e4
+        );
         assert!(worst < POINT_PPM / 2, "{worst}");
     }
 }

@@ -16,9 +16,9 @@ pub struct Rule {
 /// Everything about breakers. Periods are in milliseconds of block time.
 #[derive(Clone, Debug, PartialEq, Eq, BorshSerialize, BorshDeserialize)]
 pub struct BreakerParameters {
-    /// How far one strike's volatility may be off its neighbours' line before it counts as being at the
-    /// edge, in millionths: 8 %, so that the heaviest of twenty strikes moves an index of 100 by under a
-    /// point while honest quotes of recorded chains are hardly ever touched.
+    /// How far a quote's volatility may be off its mark's in the volatility index, in millionths: 5 %, so
+    /// that the heaviest of twenty strikes moves an index of 100 by well under a point, while honest
+    /// quotes are hardly touched.
     pub strike_reach_ppm: u32,
     /// Quotes with a wider half spread, in volatility (1e-6), are passed over for the mark: ten points.
     pub half_spread_ppm_max: u32,
@@ -93,7 +93,7 @@ impl BreakerParameters {
 impl Default for BreakerParameters {
     fn default() -> Self {
         Self {
-            strike_reach_ppm: 80_000,
+            strike_reach_ppm: 50_000,
             half_spread_ppm_max: 100_000,
             horizons_ms: [300_000, 3_600_000, 86_400_000],
             fine_ms: 60_000,

@@ -1,15 +1,14 @@
 //! The venue's volatility index: Cboe's sum over the venue's own quotes and marks, made so that one bad
 //! strike cannot move it.
 //!
-//! Each strike is read as one implied volatility: its quote's, or its mark's where it has no quote that
-//! says anything. A volatility that is off the line through its neighbours is moved to the edge of a
-//! narrow band around that line, and the options are priced from these volatilities. So a strike is
-//! believed about itself only as far as six others bear it out, whether it is its quote that is wrong
-//! or its mark.
+//! Each strike is read as one implied volatility: its quote's where it has one that says anything, but
+//! within a narrow band around its mark's; else its mark's. The mark is not the strike's own word: it
+//! comes from the surface of the whole expiry, which leaves out a quote off its neighbours and moves by
+//! steps. So a strike is believed about itself only as far as its expiry bears it out.
 
 use alloc::vec::Vec;
 
-use super::float::{at_least, clamp, ln};
+use super::float::{at_least, clamp};
 use super::implied::implied_volatility;
 use super::mark::ExpiryView;
 use super::rounding::{from_price, to_price};
@@ -18,10 +17,9 @@ use super::variance::{
 };
 use crate::types::{OptionKind, Price, Rounding};
 
-/// Fewest strikes of an expiry that say something about its variance: one and its neighbours.
-pub const STRIKES_MIN: usize = NEIGHBOURS + 1;
-/// Strikes whose line a strike is held to.
-const NEIGHBOURS: usize = 6;
+/// Fewest strikes of an expiry that say something about its variance: with fewer, one of them is most of
+/// it.
+pub const STRIKES_MIN: usize = 7;
 const PPM: f64 = 1e6;
 /// Volatilities are read within 1 % and 1 000 %.
 const VOLATILITY_MIN: f64 = 0.01;
@@ -30,7 +28,8 @@ const VOLATILITY_MAX: f64 = 10.0;
 /// How the index reads strikes.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct StrikeBand {
-    /// How far a strike's volatility may be off its neighbours' line, in millionths of the line.
+    /// How far a quote's volatility may be off its mark's, in millionths of the mark's; what is farther
+    /// off counts as being there.
     pub reach_ppm: u32,
     /// A quote whose spread is wider than twice this, in volatility (1e-6), says nothing.
     pub half_spread_ppm_max: u32,
@@ -97,7 +96,11 @@ impl TermView {
         if self.strikes.len() < STRIKES_MIN {
             return None;
         }
-        let chain = self.chain(band);
+        let chain: Vec<StrikeQuotes> = self
+            .strikes
+            .iter()
+            .filter_map(|strike| self.priced(strike, self.read(strike, band)))
+            .collect();
         let strip = Strip::of_chain(&chain, self.view.discount_ppb)?;
         let term = TermVariance {
             variance_e12: strip.variance_e12(&self.view)?,
@@ -106,29 +109,8 @@ impl TermView {
         Some((term, u16::try_from(strip.strikes()).unwrap_or(u16::MAX)))
     }
 
-    /// Both options of every strike at the strike's volatility as its neighbours bear it out.
-    fn chain(&self, band: &StrikeBand) -> Vec<StrikeQuotes> {
-        let forward = at_least(from_price(self.view.forward), 1e-6);
-        let points: Vec<(f64, f64)> = self
-            .strikes
-            .iter()
-            .map(|strike| {
-                let k = ln(at_least(from_price(strike.strike), 1e-6) / forward);
-                (k, self.read(strike, band))
-            })
-            .collect();
-        let reach = f64::from(band.reach_ppm) / PPM;
-        let rows = self.strikes.iter().enumerate();
-        rows.filter_map(|(at, strike)| {
-            let line = line_at(&points, at)?;
-            let (_, own) = points.get(at)?;
-            let believed = clamp(*own, line * (1.0 - reach), line * (1.0 + reach));
-            self.priced(strike, believed)
-        })
-        .collect()
-    }
-
-    /// A strike's own volatility: of its quote's middle if the quote says something, else of its mark.
+    /// A strike's volatility: of its quote's middle if the quote says something, no farther from its
+    /// mark's than the band; else its mark's.
     fn read(&self, strike: &StrikeView, band: &StrikeBand) -> f64 {
         let quoted = strike.quote.and_then(|quote| {
             let mut option = self.view.option(strike.strike, 0);
@@ -140,10 +122,16 @@ impl TermView {
                 bid > 0.0 && ask >= bid && half_spread * PPM <= f64::from(band.half_spread_ppm_max);
             says_something.then_some(volatility)
         });
-        let own = quoted.unwrap_or(f64::from(strike.mark_ppm) / PPM);
-        clamp(own, VOLATILITY_MIN, VOLATILITY_MAX)
+        let mark = clamp(
+            f64::from(strike.mark_ppm) / PPM,
+            VOLATILITY_MIN,
+            VOLATILITY_MAX,
+        );
+        let reach = mark * f64::from(band.reach_ppm) / PPM;
+        quoted.map_or(mark, |own| clamp(own, mark - reach, mark + reach))
     }
 
+    /// Both options of a strike at a volatility; what is worth less than a tick has no bid.
     fn priced(&self, strike: &StrikeView, volatility: f64) -> Option<StrikeQuotes> {
         let mut option = self.view.option(strike.strike, 0);
         option.volatility = volatility;
@@ -162,44 +150,4 @@ impl TermView {
             put: quote(OptionKind::Put)?,
         })
     }
-}
-
-/// Where the line through the strike's neighbours passes it: the median of their slopes (Theil and Sen's
-/// line), then the median of what each neighbour says at the strike. One wrong neighbour of six is a
-/// minority of both.
-fn line_at(points: &[(f64, f64)], at: usize) -> Option<f64> {
-    let (k, _) = *points.get(at)?;
-    let first = at
-        .saturating_sub(NEIGHBOURS / 2)
-        .min(points.len().saturating_sub(NEIGHBOURS.saturating_add(1)));
-    let near: Vec<(f64, f64)> = points
-        .iter()
-        .enumerate()
-        .skip(first)
-        .take(NEIGHBOURS.saturating_add(1))
-        .filter(|(i, _)| *i != at)
-        .map(|(_, point)| *point)
-        .collect();
-    let mut slopes = Vec::with_capacity(NEIGHBOURS * NEIGHBOURS / 2);
-    for (i, (from, low)) in near.iter().enumerate() {
-        for (to, high) in near.iter().skip(i.saturating_add(1)) {
-            if to > from {
-                slopes.push((high - low) / (to - from));
-            }
-        }
-    }
-    let slope = median(&mut slopes)?;
-    let mut said: Vec<f64> = near.iter().map(|(x, y)| y + slope * (k - x)).collect();
-    Some(clamp(median(&mut said)?, VOLATILITY_MIN, VOLATILITY_MAX))
-}
-
-/// The middle value; the mean of the two middle ones of an even count.
-fn median(values: &mut [f64]) -> Option<f64> {
-    values.sort_by(f64::total_cmp);
-    let half = values.len() / 2;
-    let upper = *values.get(half)?;
-    if values.len() % 2 == 1 {
-        return Some(upper);
-    }
-    Some(0.5 * (upper + values.get(half.checked_sub(1)?)?))
 }
