@@ -341,6 +341,41 @@ pub enum Event {
         mark_to_market: Cash,
         until: Option<TimeMs>,
     },
+    /// The volatility index was made anew, in 1e-6 (550 000 is an index of 55), from so many strikes of
+    /// the last expiry within 30 days and of the first beyond; 0 where one expiry stands alone.
+    VolatilityIndexUpdated {
+        underlying: UnderlyingId,
+        ppm: u32,
+        strikes_near: u16,
+        strikes_next: u16,
+    },
+    /// A breaker tripped: the figure reached the bound of the level. Without an underlying it is one of
+    /// the whole venue's.
+    BreakerTripped {
+        underlying: Option<UnderlyingId>,
+        trip: Trip,
+    },
+    /// A breaker's figure is back, and it may trip at its first level again.
+    BreakerReleased {
+        underlying: Option<UnderlyingId>,
+        breaker: Breaker,
+        horizon_ms: u64,
+        figure: i64,
+    },
+    /// Price bands of an underlying are tight until then.
+    BandsTightened {
+        underlying: UnderlyingId,
+        until: TimeMs,
+        band_ppm: u32,
+        market_bound_ppm: u32,
+    },
+    /// The mode of one underlying changed; it counts while the venue is open.
+    UnderlyingModeChanged {
+        underlying: UnderlyingId,
+        from: Mode,
+        to: Mode,
+        reason: ModeReason,
+    },
 }
 
 /// Where an instrument's public orders would clear.
@@ -378,41 +413,6 @@ pub struct Cleared {
     pub low: Price,
     /// The collar's high end.
     pub high: Price,
-    /// The volatility index was made anew, in 1e-6 (550 000 is an index of 55), from so many strikes of
-    /// the last expiry within 30 days and of the first beyond; 0 where one expiry stands alone.
-    VolatilityIndexUpdated {
-        underlying: UnderlyingId,
-        ppm: u32,
-        strikes_near: u16,
-        strikes_next: u16,
-    },
-    /// A breaker tripped: the figure reached the bound of the level. Without an underlying it is one of
-    /// the whole venue's.
-    BreakerTripped {
-        underlying: Option<UnderlyingId>,
-        trip: Trip,
-    },
-    /// A breaker's figure is back, and it may trip at its first level again.
-    BreakerReleased {
-        underlying: Option<UnderlyingId>,
-        breaker: Breaker,
-        horizon_ms: u64,
-        figure: i64,
-    },
-    /// Price bands of an underlying are tight until then.
-    BandsTightened {
-        underlying: UnderlyingId,
-        until: TimeMs,
-        band_ppm: u32,
-        market_bound_ppm: u32,
-    },
-    /// The mode of one underlying changed; it counts while the venue is open.
-    UnderlyingModeChanged {
-        underlying: UnderlyingId,
-        from: Mode,
-        to: Mode,
-        reason: ModeReason,
-    },
 }
 
 /// The prices that an account was liquidated by, at the moment of it.

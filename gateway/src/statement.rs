@@ -177,6 +177,9 @@ fn reason(reason: &ModeReason) -> Value {
         ModeReason::Attested => json!({ "kind": "attested" }),
         ModeReason::VaultFrozen => json!({ "kind": "vault_frozen" }),
         ModeReason::AuctionOver => json!({ "kind": "auction_over" }),
+        ModeReason::Breaker { breaker, level } => {
+            json!({ "kind": "breaker", "breaker": format!("{breaker:?}"), "level": level })
+        }
     }
 }
 

@@ -6,7 +6,7 @@ use super::Engine;
 use crate::block::AgreedRoot;
 use crate::breakers::{Breaker, Circuit, Reading, Trip, Verdict};
 use crate::event::{Event, ModeReason};
-use crate::modes::{Activity, Trigger, next};
+use crate::modes::{Activity, Trigger, next, permits};
 use crate::reject::Reject;
 use crate::types::{Mode, TimeMs, UnderlyingId};
 
@@ -18,6 +18,7 @@ impl Engine {
 
     /// The mode that an underlying is in for whoever trades it: the venue's unless that is OPEN, then its
     /// own.
+    #[inline]
     pub fn mode_of(&self, underlying: UnderlyingId) -> Mode {
         match (self.mode.mode, self.circuit(underlying)) {
             (Mode::Open, Some(circuit)) => circuit.mode.mode,
@@ -25,16 +26,14 @@ impl Engine {
         }
     }
 
-    /// Whether the venue's mode permits something on an underlying and, while the venue is open, its own.
+    /// Whether something may be done on an underlying, by [`Engine::mode_of`].
     #[inline]
     pub(super) fn permit_on(
         &self,
         underlying: UnderlyingId,
         activity: Activity,
     ) -> Result<(), Reject> {
-        self.permit(activity)?;
-        let own = self.circuits.get(usize::from(underlying.get()));
-        if self.mode.mode != Mode::Open || own.is_none_or(|circuit| circuit.permits(activity)) {
+        if permits(self.mode_of(underlying), activity) {
             Ok(())
         } else {
             Err(Reject::ModeForbids)
@@ -199,7 +198,6 @@ impl Engine {
         let (modes, elapsed) = (self.parameters.modes, self.time.since(since));
         let time_ms = match mode {
             Mode::CancelOnly => Some(modes.cancel_only_ms),
-            Mode::Auction => Some(self.parameters.breakers.auction_ms),
             Mode::PostOnly => Some(modes.post_only_ms),
             _ => None,
         };
@@ -213,6 +211,9 @@ impl Engine {
             Mode::Verify => self
                 .own_sources_agree(underlying)
                 .then_some((Trigger::PricesAgree, ModeReason::PricesAgree)),
+            Mode::Auction => self
+                .auction_over(underlying)
+                .then_some((Trigger::AuctionOver, ModeReason::AuctionOver)),
             _ => time_ms
                 .filter(|time_ms| elapsed >= *time_ms)
                 .map(|_| (Trigger::TimeElapsed, ModeReason::TimeElapsed)),
@@ -249,8 +250,7 @@ impl Engine {
     }
 
     /// Moves an underlying along the transition table; does nothing when it has no such row. The one
-    /// place where an underlying enters a mode or leaves it: an auction begins where `to` is AUCTION and
-    /// ends where `from` is.
+    /// place where an underlying enters a mode or leaves it, and where its auction begins or is given up.
     fn shift_underlying(
         &mut self,
         underlying: UnderlyingId,
@@ -279,6 +279,11 @@ impl Engine {
             to,
             reason,
         });
+        match (from, to) {
+            (_, Mode::Auction) => self.begin_auction(underlying, events),
+            (Mode::Auction, Mode::Halted) => self.abort_auction(underlying, events),
+            _ => {}
+        }
     }
 }
 

@@ -3,7 +3,7 @@
 use borsh::{BorshDeserialize, BorshSerialize};
 
 use super::underlying::UnderlyingWatch;
-use crate::modes::{Activity, ModeState, permits};
+use crate::modes::ModeState;
 use crate::types::TimeMs;
 
 /// The circuit of one underlying: its own mode, its bands, its volatility index and its breakers.
@@ -31,12 +31,6 @@ impl Circuit {
             volatility_at: TimeMs::new(0),
             watch: UnderlyingWatch::default(),
         }
-    }
-
-    /// Whether its own mode permits an activity.
-    #[inline]
-    pub fn permits(&self, activity: Activity) -> bool {
-        permits(self.mode.mode, activity)
     }
 
     /// What is left of a band, which is in millionths, when bands may be tight.

@@ -76,8 +76,6 @@ pub struct BreakerParameters {
     pub tight_ms: u64,
     /// What is left of price bands while they are tight, in millionths.
     pub tight_band_ppm: u32,
-    /// Length of the auction that level 2 leads into, and of the one on the way back from level 3.
-    pub auction_ms: u64,
 }
 
 impl BreakerParameters {
@@ -134,7 +132,6 @@ impl Default for BreakerParameters {
             release_ppm: 500_000,
             tight_ms: 900_000,
             tight_band_ppm: 500_000,
-            auction_ms: 120_000,
         }
     }
 }

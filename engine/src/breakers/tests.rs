@@ -188,7 +188,10 @@ fn a_gap_in_the_history_is_warmed_up_again() {
         .into_iter()
         .filter(|(breaker, _)| *breaker != Breaker::Level)
         .collect();
-    assert!(within.is_empty(), "moves over a gap are no speed: {within:?}");
+    assert!(
+        within.is_empty(),
+        "moves over a gap are no speed: {within:?}"
+    );
 }
 
 #[test]
@@ -281,13 +284,7 @@ fn what_leaves_within_the_hour_is_added_up() {
     assert_eq!(levels, [(8, 1, true), (20, 2, true), (41, 3, true)]);
     let later = TimeMs::new(START + 200 * MINUTE);
     let back = watch.judge_outflow(Cash::new(collateral), later, &parameters);
-    assert!(matches!(
-        back,
-        Some(Verdict::Released {
-            figure: 0,
-            ..
-        })
-    ));
+    assert!(matches!(back, Some(Verdict::Released { figure: 0, .. })));
 }
 
 #[test]

@@ -152,18 +152,27 @@ impl Engine {
     pub(in super::super) fn abort_auctions(&mut self, events: &mut Vec<Event>) {
         let running: Vec<UnderlyingId> = self.auctions.iter().map(|(id, _)| id).collect();
         for underlying in running {
-            self.drop_all(underlying, Reject::AuctionAborted, events);
-            let Some(auction) = self.auctions.take(underlying) else {
-                continue;
-            };
-            for order in auction.opened.keys() {
-                self.cancel_resting(*order, CancelReason::AuctionAborted, events);
-            }
-            events.push(Event::AuctionAborted {
-                underlying,
-                auction: auction.number,
-            });
+            self.abort_auction(underlying, events);
         }
+    }
+
+    /// The same for an underlying that stopped.
+    pub(in super::super) fn abort_auction(
+        &mut self,
+        underlying: UnderlyingId,
+        events: &mut Vec<Event>,
+    ) {
+        self.drop_all(underlying, Reject::AuctionAborted, events);
+        let Some(auction) = self.auctions.take(underlying) else {
+            return;
+        };
+        for order in auction.opened.keys() {
+            self.cancel_resting(*order, CancelReason::AuctionAborted, events);
+        }
+        events.push(Event::AuctionAborted {
+            underlying,
+            auction: auction.number,
+        });
     }
 }
 
