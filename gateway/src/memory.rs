@@ -19,7 +19,7 @@ use crate::outcome::{Effects, Fate, Outcomes, Ticket};
 use crate::port::AppliedBlock;
 use crate::snapshot::Snapshot;
 use crate::tape::{IndexHistory, PublicTrade, Tape};
-use crate::view::View;
+use crate::view::{Standing, View};
 
 /// Settled instruments remembered.
 const SETTLEMENTS_MAX: usize = 10_000;
@@ -126,6 +126,8 @@ pub struct Memory {
     pub settlements: VecDeque<Settled>,
     /// Where the chain stands.
     pub clock: Clock,
+    /// Where each underlying stands.
+    pub standings: BTreeMap<UnderlyingId, Standing>,
     /// Outages, the present one and the last few.
     pub outages: Outages,
     loaded: bool,
@@ -145,6 +147,8 @@ impl Memory {
         let anew = !std::mem::replace(&mut self.loaded, true);
         self.directory = Directory::read(view);
         for underlying in self.directory.underlyings() {
+            let standing = view.standing(underlying.id);
+            self.standings.insert(underlying.id, standing);
             if let Some(price) = view.index(underlying.id) {
                 let history = self.indices.entry(underlying.id).or_default();
                 history.push(view.time(), price);
@@ -397,6 +401,16 @@ impl Memory {
             }
             Event::MarksUpdated { underlying, .. } => {
                 scene.changes.marks.insert(*underlying);
+            }
+            Event::VolatilityIndexUpdated {
+                underlying, ppm, ..
+            } => {
+                let standing = self.standings.entry(*underlying).or_default();
+                standing.volatility_ppm = *ppm;
+            }
+            Event::UnderlyingModeChanged { underlying, to, .. } => {
+                let standing = self.standings.entry(*underlying).or_default();
+                (standing.mode, standing.since) = (*to, now);
             }
             Event::ModeChanged { from, to, reason } => self.mode_changed(
                 Step {

@@ -114,6 +114,27 @@ pub struct Position {
     pub cost: Cash,
 }
 
+/// Where an underlying stands beside the venue's mode.
+#[derive(Clone, Copy, Debug)]
+pub struct Standing {
+    /// Its own mode; it counts while the venue is open.
+    pub mode: Mode,
+    /// Since when.
+    pub since: TimeMs,
+    /// Its volatility index in 1e-6; 0 before there is one.
+    pub volatility_ppm: u32,
+}
+
+impl Default for Standing {
+    fn default() -> Self {
+        Self {
+            mode: Mode::Open,
+            since: TimeMs::ZERO,
+            volatility_ppm: 0,
+        }
+    }
+}
+
 /// The venue's state as the gateway reads it.
 #[derive(Clone, Copy)]
 pub struct View<'a>(pub &'a Engine);
@@ -217,6 +238,16 @@ impl View<'_> {
             gamma: mark.gamma_e12 as f64 * 1e-12,
             vega: mark.vega_e6 as f64 * 1e-6,
             theta: mark.theta_e6 as f64 * 1e-6,
+        })
+    }
+
+    /// An underlying's own mode and its volatility index.
+    pub fn standing(&self, underlying: UnderlyingId) -> Standing {
+        let circuit = self.0.circuit(underlying);
+        circuit.map_or_else(Standing::default, |circuit| Standing {
+            mode: circuit.mode.mode,
+            since: circuit.mode.since,
+            volatility_ppm: circuit.volatility_ppm,
         })
     }
 

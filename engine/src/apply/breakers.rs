@@ -68,7 +68,9 @@ impl Engine {
         let reading = Reading {
             at: self.time,
             market: book.map(|book| book.index.ppm).zip(price),
-            agreement: self.agreement(at),
+            agreement: self
+                .agreement(underlying)
+                .filter(|_| self.index_price(underlying).is_some()),
             depth: book.map(|book| book.depth),
         };
         let now = self.time;
@@ -235,7 +237,8 @@ impl Engine {
     /// Whether the underlying's own sources have agreed for as long as the rule asks.
     fn own_sources_agree(&mut self, underlying: UnderlyingId) -> bool {
         let at = usize::from(underlying.get());
-        let (now, agree) = (self.time, self.sources_agree(at));
+        let without_index = self.index_price(underlying).is_none();
+        let (now, agree) = (self.time, without_index || self.sources_agree(underlying));
         let Some(circuit) = self.circuits.get_mut(at) else {
             return false;
         };
@@ -284,6 +287,7 @@ impl Engine {
             (Mode::Auction, Mode::Halted) => self.abort_auction(underlying, events),
             _ => {}
         }
+        self.note_mode(Some(underlying), to);
     }
 }
 

@@ -7,9 +7,11 @@ use super::Call;
 use crate::error::RpcError;
 use crate::execute::optional_id;
 use crate::gateway::Gateway;
+use crate::memory::Memory;
 use crate::outcome::{Fate, Record};
 use crate::port::{ProofOf, SettlementStatus};
 use crate::render;
+use crate::view::Underlying;
 
 /// Answers one of the venue's own methods; `None` when there is no such method.
 pub fn answer(call: &Call, name: &str) -> Option<Result<Value, RpcError>> {
@@ -49,11 +51,18 @@ pub fn not_ready(gateway: &Gateway) -> Option<String> {
 /// Mode, height, root, readiness.
 pub fn status(gateway: &Gateway) -> Value {
     let status = gateway.venue.status();
-    let (mode, since, channels, open) = {
+    let (mode, since, channels, open, underlyings) = {
         let state = gateway.state();
         let clock = state.memory.clock;
         let open = state.memory.outcomes.open_count();
-        (clock.mode, clock.mode_since, state.hub.channels(), open)
+        let underlyings = underlyings(&state.memory);
+        (
+            clock.mode,
+            clock.mode_since,
+            state.hub.channels(),
+            open,
+            underlyings,
+        )
     };
     let reason = not_ready(gateway);
     let agreed = status
@@ -71,6 +80,7 @@ pub fn status(gateway: &Gateway) -> Value {
         "mode": format!("{mode:?}"),
         "mode_since": since.get(),
         "open": mode == Mode::Open,
+        "underlyings": underlyings,
         "height": status.height.get(),
         "published": status.published.map(|height| height.get()),
         "time": status.time.get(),
@@ -86,6 +96,23 @@ pub fn status(gateway: &Gateway) -> Value {
         "channels": channels,
         "version": env!("CARGO_PKG_VERSION"),
     })
+}
+
+/// Each underlying's own mode, which counts while the venue is open, and its volatility index.
+fn underlyings(memory: &Memory) -> Vec<Value> {
+    let all = memory.directory.underlyings().iter();
+    let one = |underlying: &Underlying| {
+        let standing = memory.standings.get(&underlying.id);
+        let standing = standing.copied().unwrap_or_default();
+        let volatility = f64::from(standing.volatility_ppm) / 1e4;
+        json!({
+            "currency": underlying.coin,
+            "mode": format!("{:?}", standing.mode),
+            "mode_since": standing.since.get(),
+            "volatility_index": (standing.volatility_ppm > 0).then_some(volatility),
+        })
+    };
+    all.map(one).collect()
 }
 
 /// How the vault is, and what of its events was taken in.

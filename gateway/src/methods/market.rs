@@ -52,13 +52,21 @@ pub fn answer(call: &Call, name: &str) -> Option<Result<Value, RpcError>> {
 }
 
 fn status(call: &Call) -> Value {
-    let mode = call.gateway.state().memory.clock.mode;
+    let state = call.gateway.state();
+    let memory = &state.memory;
+    let mode = memory.clock.mode;
+    let all = memory.directory.underlyings().iter();
+    let stopped = all.filter(|underlying| {
+        let standing = memory.standings.get(&underlying.id);
+        mode == Mode::Open && standing.is_some_and(|standing| standing.mode != Mode::Open)
+    });
+    let stopped: Vec<&str> = stopped.map(|underlying| underlying.coin.as_str()).collect();
     let locked = match mode {
-        Mode::Open => "false",
-        Mode::PostOnly | Mode::Auction => "partial",
+        Mode::Open if stopped.is_empty() => "false",
+        Mode::Open | Mode::PostOnly | Mode::Auction => "partial",
         _ => "true",
     };
-    json!({ "locked": locked, "locked_currencies": [], "mode": format!("{mode:?}") })
+    json!({ "locked": locked, "locked_currencies": stopped, "mode": format!("{mode:?}") })
 }
 
 fn currencies(call: &Call) -> Value {

@@ -8,6 +8,7 @@
 
 mod auction;
 mod guards;
+mod breakers;
 mod liquidation;
 mod orders;
 mod protection;
