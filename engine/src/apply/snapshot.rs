@@ -189,6 +189,12 @@ impl Engine {
         let accounts = read_many::<Account, R>(reader, ACCOUNTS_MAX)?;
         let instruments = read_many::<Instrument, R>(reader, INSTRUMENTS_MAX)?;
         let books = Books::read(reader)?;
+        // Which books are open is no part of the root: it follows from the instruments, which are.
+        let listed = instruments.iter().filter(|i| i.is_listed()).map(|i| i.id);
+        if !books.open_books().eq(listed) {
+            let what = "the open books are not those of the listed instruments";
+            return Err(Error::new(ErrorKind::InvalidData, what));
+        }
         let mut ledger = Ledger::restore(accounts, fees, collateral);
         let orders = read_orders(reader, &books, &mut ledger)?;
         Ok(Self {

@@ -31,6 +31,6 @@ mod tests {
         assert_eq!(log_change_ppm(0, 100) + log_change_ppm(100, -1), 0);
         // 80 % a year is 80 / √(365·24) an hour.
         assert_eq!(implied_move_ppm(800_000, 3_600_000), 8_547);
-        assert_eq!(implied_move_ppm(800_000, 14_400_000), 17_094);
+        assert_eq!(implied_move_ppm(800_000, 14_400_000), 17_095);
     }
 }

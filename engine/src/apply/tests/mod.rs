@@ -7,8 +7,8 @@
 //! The engine from outside: blocks in, events and roots out.
 
 mod auction;
-mod guards;
 mod breakers;
+mod guards;
 mod liquidation;
 mod orders;
 mod protection;
