@@ -7,7 +7,7 @@ use lifeboat_engine::command::{MarketMakerProtection, OptionTerms};
 use lifeboat_engine::instrument;
 use lifeboat_engine::ledger::Holding;
 use lifeboat_engine::types::{
-    AccountId, Cash, Height, InstrumentId, MarginModel, OrderId, Price, Qty, Side, TimeMs,
+    AccountId, Cash, Height, InstrumentId, MarginModel, Mode, OrderId, Price, Qty, Side, TimeMs,
     UnderlyingId,
 };
 use lifeboat_engine::{Engine, OrderView, StatePart};
@@ -129,7 +129,7 @@ impl Default for Standing {
     fn default() -> Self {
         Self {
             mode: Mode::Open,
-            since: TimeMs::ZERO,
+            since: TimeMs::new(0),
             volatility_ppm: 0,
         }
     }

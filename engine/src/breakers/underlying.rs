@@ -8,7 +8,7 @@ use super::kind::{Breaker, Trip, Verdict};
 use super::parameters::{BreakerParameters, Rule};
 use super::series::{Sample, Series};
 use crate::pricing::moves::{implied_move_ppm, log_change_ppm};
-use crate::types::{Price, TimeMs};
+use crate::types::{Price, Rounding, TimeMs, mul_div};
 
 /// Figures are in thousandths of a standard deviation.
 const THOUSANDTHS: i64 = 1_000;
@@ -463,8 +463,7 @@ fn held_to(
 /// The figure under which a rule's breaker is released.
 pub(super) fn released_under(rule: &Rule, release_ppm: u32) -> i64 {
     let [first, ..] = rule.bounds;
-    let under = i128::from(first).saturating_mul(i128::from(release_ppm)) / i128::from(PPM);
-    i64::try_from(under).unwrap_or(i64::MAX)
+    mul_div(first, i64::from(release_ppm), PPM, Rounding::Down).unwrap_or(i64::MAX)
 }
 
 /// The root of a mean square, rounded down.
