@@ -13,12 +13,13 @@ use lifeboat_chain::drills::{
     Anvil, FUNDED_KEY, World, deposit_reorg, everybody_leaves, halted_chain, stolen_key,
 };
 use lifeboat_chain::exit::{Leaving, Progress};
-use lifeboat_chain::proof_file::SavedProof;
+use lifeboat_chain::proof_file::{self, CheckedProof};
 use lifeboat_chain::{
     ChainError, ChainKey, Development as _, Evidence, Finality, RpcChain, RpcConfig,
     SettlementPort as _,
 };
 use lifeboat_engine::types::Address;
+use lifeboat_proof::exit::SavedProof;
 
 fn node() -> Option<Anvil> {
     let node = Anvil::start(&[]).unwrap();
@@ -170,11 +171,11 @@ async fn an_owner_leaves_a_venue_that_ignores_her() {
     // As it is kept in a file.
     let text = serde_json::to_string(&proof).unwrap();
     let proof: SavedProof = serde_json::from_str(&text).unwrap();
-    let (id, vault) = proof.vault().unwrap();
-    assert!(proof.account(id + 1, vault).is_err());
+    let (id, vault) = proof_file::vault(&proof).unwrap();
+    assert!(CheckedProof::of(&proof, id + 1, vault).is_err());
     let leaving = Leaving::new(
         world.vault.clone(),
-        proof.account(id, vault).unwrap(),
+        CheckedProof::of(&proof, id, vault).unwrap(),
         owner,
     );
     let done = |progress: Progress| match progress {
@@ -183,7 +184,7 @@ async fn an_owner_leaves_a_venue_that_ignores_her() {
     };
     // Nobody had posted the checkpoint that her proof is of: she does.
     assert!(done(leaving.step().await.unwrap()).contains("posted"));
-    let old = old.account(id, vault).unwrap();
+    let old = CheckedProof::of(&old, id, vault).unwrap();
     let old = Leaving::new(world.vault.clone(), old, owner);
     let old = old.step().await.unwrap_err().to_string();
     assert!(old.contains("older") || old.contains("block"), "{old}");
@@ -200,11 +201,8 @@ async fn an_owner_leaves_a_venue_that_ignores_her() {
     // Nothing of hers changed, so the proof that she has goes on holding.
     let waiting = leaving.step().await.unwrap();
     assert!(matches!(waiting, Progress::Waiting { .. }), "{waiting:?}");
-    let proof = second
-        .exit_proof(account)
-        .unwrap()
-        .account(id, vault)
-        .unwrap();
+    let proof = second.exit_proof(account).unwrap();
+    let proof = CheckedProof::of(&proof, id, vault).unwrap();
     let leaving = Leaving::new(world.vault.clone(), proof, owner);
     world.chain.advance(3_700).await.unwrap();
     let mut steps = Vec::new();

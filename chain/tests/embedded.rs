@@ -11,6 +11,7 @@ use lifeboat_chain::drills::{
     Halting, Switch, World, deposit_reorg, everybody_leaves, halted_chain, stolen_key,
 };
 use lifeboat_chain::exit::{Leaving, Progress};
+use lifeboat_chain::proof_file::{self, CheckedProof};
 use lifeboat_chain::{
     ChainKey, Clock, EmbeddedChain, Finality, Known, RpcChain, RpcConfig, SettlementPort,
     VaultWatch,
@@ -320,8 +321,8 @@ async fn an_owner_leaves(world: &mut World) {
         "{compared:?}"
     );
     let proof = certified.exit_proof(account).unwrap();
-    let (chain, vault) = proof.vault().unwrap();
-    let proof = proof.account(chain, vault).unwrap();
+    let (chain, vault) = proof_file::vault(&proof).unwrap();
+    let proof = CheckedProof::of(&proof, chain, vault).unwrap();
     let leaving = Leaving::new(world.vault.clone(), proof, owner);
     leaving.step().await.unwrap();
     let Progress::Waiting { until, .. } = leaving.step().await.unwrap() else {

@@ -5,8 +5,10 @@ use std::time::Duration;
 
 use anyhow::{Context as _, Result, bail};
 use lifeboat_chain::exit::{Leaving, Progress};
-use lifeboat_chain::proof_file::{SavedProof, Subject};
+use lifeboat_chain::proof_file::{CheckedProof, CheckedWithdrawal, vault as vault_of};
 use lifeboat_chain::{SettlementPort, Vault};
+use lifeboat_gateway::civil_date;
+use lifeboat_proof::exit::{SavedProof, Subject};
 use serde_json::json;
 
 use crate::arguments::ExitArguments;
@@ -33,7 +35,7 @@ pub fn exit(arguments: &ExitArguments) -> Result<()> {
         let key = key(arguments.key_file.as_deref())?;
         let reached = reach(&arguments.chain, Some(key)).await?;
         let port: Arc<dyn SettlementPort> = reached.port.clone();
-        let (chain, named) = file.vault()?;
+        let (chain, named) = vault_of(&file)?;
         if chain != port.chain().get() {
             bail!(
                 "the proof is for chain {chain}, and this is chain {}: nothing was sent",
@@ -49,7 +51,7 @@ pub fn exit(arguments: &ExitArguments) -> Result<()> {
 }
 
 async fn leave(arguments: &ExitArguments, vault: Vault, file: &SavedProof, say: Say) -> Result<()> {
-    let proof = file.account(vault.port().chain().get(), vault.address())?;
+    let proof = CheckedProof::of(file, vault.port().chain().get(), vault.address())?;
     let owner = proof.leaf.owner.0.into();
     let recipient = arguments.to.unwrap_or(owner);
     say.line(format!(
@@ -108,7 +110,7 @@ async fn leave(arguments: &ExitArguments, vault: Vault, file: &SavedProof, say: 
 
 /// Claims a withdrawal.
 pub async fn withdraw(vault: Vault, file: &SavedProof, say: Say) -> Result<()> {
-    let proof = file.withdrawal(vault.port().chain().get(), vault.address())?;
+    let proof = CheckedWithdrawal::of(file, vault.port().chain().get(), vault.address())?;
     let leaf = &proof.leaf;
     let slot = vault.withdrawal_slot(proof.root).await?;
     let slot = slot.context(
@@ -136,26 +138,8 @@ fn at(until: Option<u64>) -> String {
     };
     let day = until / 86_400;
     let (hour, minute) = (until / 3_600 % 24, until / 60 % 60);
-    let (year, month, date) = civil(day);
+    let (year, month, date) = civil_date(day);
     format!(" until {year}-{month:02}-{date:02} {hour:02}:{minute:02} UTC by the chain's clock")
-}
-
-/// Year, month and day of a count of days since 1970 (proleptic Gregorian, years from March).
-fn civil(days: u64) -> (u64, u64, u64) {
-    let shifted = days + 719_468;
-    let (era, day_of_era) = (shifted / 146_097, shifted % 146_097);
-    let year_of_era =
-        (day_of_era - day_of_era / 1_460 + day_of_era / 36_524 - day_of_era / 146_096) / 365;
-    let day_of_year = day_of_era - (365 * year_of_era + year_of_era / 4 - year_of_era / 100);
-    let shifted_month = (5 * day_of_year + 2) / 153;
-    let date = day_of_year - (153 * shifted_month + 2) / 5 + 1;
-    let month = if shifted_month < 10 {
-        shifted_month + 3
-    } else {
-        shifted_month - 9
-    };
-    let year = year_of_era + era * 400 + u64::from(month <= 2);
-    (year, month, date)
 }
 
 #[cfg(test)]

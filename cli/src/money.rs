@@ -5,7 +5,7 @@ use std::path::Path;
 use std::time::{Duration, Instant};
 
 use anyhow::{Context as _, Result, bail};
-use lifeboat_chain::proof_file::SavedProof;
+use lifeboat_chain::proof_file::CheckedWithdrawal;
 use lifeboat_chain::{ChainKey, SettlementPort as _, Vault};
 use lifeboat_engine::command::{Action, UserCommand, UserPayload, UserSignature};
 use lifeboat_engine::types::{AccountId, Address, Cash, ChainId, Nonce};
@@ -13,6 +13,7 @@ use lifeboat_engine::{Command, Event, Reject};
 use lifeboat_node::ingress::{Client, Reply};
 use lifeboat_node::keys::{entropy, to_hex};
 use lifeboat_node::outcome::Verdict;
+use lifeboat_proof::exit::SavedProof;
 use serde_json::{Value, json};
 
 use crate::arguments::{DepositArguments, WithdrawArguments};
@@ -211,7 +212,8 @@ async fn settled(
                     path.display()
                 ));
             }
-            let checked = proof.withdrawal(vault.port().chain().get(), vault.address())?;
+            let checked =
+                CheckedWithdrawal::of(&proof, vault.port().chain().get(), vault.address())?;
             if vault.withdrawal_slot(checked.root).await?.is_some() {
                 return Ok(proof);
             }

@@ -5,11 +5,11 @@ use std::sync::Arc;
 
 use anyhow::{Context as _, Result};
 use lifeboat_chain::Stage;
-use lifeboat_chain::proof_file::SavedProof;
 use lifeboat_engine::types::{AccountId, Address, Height};
 use lifeboat_node::exits::{Wanted, prove};
 use lifeboat_node::files::{Disk, Files};
 use lifeboat_node::verify::public_part;
+use lifeboat_proof::exit::SavedProof;
 
 use crate::arguments::ExitArguments;
 use crate::say::Say;
@@ -53,13 +53,13 @@ pub fn from_published(arguments: &ExitArguments, place: &str, say: Say) -> Resul
     });
     bar.finish_and_clear();
     let made = made.context("no proof could be made; nothing was sent")?;
-    let text = serde_json::to_string_pretty(&made)?;
     if let Some(path) = &arguments.save {
-        std::fs::write(path, &text).with_context(|| format!("writing {}", path.display()))?;
+        let text = serde_json::to_string_pretty(&made)?;
+        std::fs::write(path, text).with_context(|| format!("writing {}", path.display()))?;
     }
     say.line(format!(
         "Made a proof of the state after block {}, from published blocks alone.",
         made.height
     ));
-    Ok(serde_json::from_str(&text)?)
+    Ok(made)
 }

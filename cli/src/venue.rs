@@ -6,11 +6,12 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use lifeboat_engine::types::{ChainId, Height, TimeMs};
 use lifeboat_engine::{AgreedRoot, Command, Engine};
 use lifeboat_gateway::{AppliedBlock, ProofOf, SubmitError, ValidatorStatus, Venue, VenueStatus};
-use lifeboat_node::exits::{Newest, SavedProof};
+use lifeboat_node::exits::Newest;
 use lifeboat_node::handle::NodeHandle;
 use lifeboat_node::keys::to_hex;
 use lifeboat_node::outcome::{Answer, Waiter};
 use lifeboat_node::shared;
+use lifeboat_proof::exit::SavedProof;
 use serde_json::{Value, json};
 use tokio::sync::{broadcast, oneshot, watch};
 

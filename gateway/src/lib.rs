@@ -61,7 +61,7 @@ pub use error::{COMMAND_DEAD, OUTCOME_UNKNOWN, RpcError, deribit_code};
 pub use gateway::Gateway;
 pub use keys::{ApiKey, ApiKeys, KeyError, Scope};
 pub use limits::Rate;
-pub use names::{index_name, option_name};
+pub use names::{civil_date, index_name, option_name};
 pub use port::{
     AppliedBlock, ProofOf, SettlementStatus, SubmitError, ValidatorStatus, Venue, VenueStatus,
 };

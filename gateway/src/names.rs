@@ -42,7 +42,7 @@ pub fn index_name(coin: &str) -> String {
 }
 
 /// Year, month (1–12) and day (1–31) of a day since 1970-01-01 (Hinnant's `civil_from_days`).
-fn civil_date(days: u64) -> (u64, u64, u64) {
+pub fn civil_date(days: u64) -> (u64, u64, u64) {
     let z = days + 719_468;
     let era = z / 146_097;
     let doe = z % 146_097;

@@ -10,9 +10,10 @@ use std::sync::{Arc, PoisonError, RwLock};
 use borsh::{BorshDeserialize, BorshSerialize};
 use lifeboat_engine::types::{Digest, Height, Mode, TimeMs};
 use lifeboat_engine::{Command, Engine};
+use lifeboat_proof::exit::SavedProof;
 use tokio::sync::{broadcast, mpsc, oneshot, watch};
 
-use crate::exits::{ExitArchive, SavedProof};
+use crate::exits::ExitArchive;
 use crate::files::Files;
 use crate::gossip::{self, Arrival};
 use crate::journal::{Reader, Record};

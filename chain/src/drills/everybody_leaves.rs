@@ -17,6 +17,7 @@ use crate::bindings::vault::LifeboatVault::Exited;
 use crate::deploy::set_price;
 use crate::exit::{Leaving, Progress};
 use crate::port::Call;
+use crate::proof_file::CheckedProof;
 use crate::vault::Stage;
 
 /// The fund's money, in units of the token.
@@ -176,7 +177,7 @@ async fn first_account(world: &World, certified: &Certified) -> Result<FirstGas,
     let absent = || DrillError::Failed("the first account has no proof".into());
     let proof = certified.exit_proof(1).ok_or_else(absent)?;
     let chain = world.deployment.chain;
-    let proof = proof.account(chain, world.vault.address());
+    let proof = CheckedProof::of(&proof, chain, world.vault.address());
     let proof = proof.map_err(|error| DrillError::Failed(error.to_string()))?;
     let recipient = proof.leaf.owner.0.into();
     let leaving = Leaving::new(world.vault.clone(), proof, recipient);

@@ -13,6 +13,7 @@ use crate::bindings::token::Token;
 use crate::bindings::vault::LifeboatVault::LifeboatVaultErrors as Refusal;
 use crate::exit::refusal;
 use crate::port::Call;
+use crate::proof_file::CheckedWithdrawal;
 
 /// Units of the token in the vault at the start.
 const HELD: u64 = 1_000_000_000_000;
@@ -112,8 +113,7 @@ async fn claim_all(world: &World, certified: &super::Certified) -> Result<u64, D
     for withdrawal in 0..STOLEN {
         let proof = certified.withdrawal_proof(withdrawal);
         let proof = proof.ok_or_else(|| DrillError::Failed("no such withdrawal".into()))?;
-        let checked = proof
-            .withdrawal(world.deployment.chain, world.vault.address())
+        let checked = CheckedWithdrawal::of(&proof, world.deployment.chain, world.vault.address())
             .map_err(|error| DrillError::Failed(error.to_string()))?;
         // The first claim over the limit puts it in the queue; the next says when it is payable.
         for _ in 0..2 {

@@ -5,11 +5,12 @@ use lifeboat_engine::commitment::{MerkleProof, keccak256};
 use lifeboat_engine::types::{AccountId, Address, Cash, Digest, UnderlyingId};
 use lifeboat_proof::exit::{
     CertifiedUnderlying, Deposit, DepositChain, EXIT_LEVELS, ExitSummary, ExitTree, Grid, Ladder,
-    LeafView, SafeRange, SettlementChain, UnderlyingLadder, WithdrawalLeaf, exit_root,
+    LeafView, SafeRange, SavedProof, SettlementChain, Subject, UnderlyingLadder, WithdrawalLeaf,
+    exit_root,
 };
 
 use super::{GroupKey, MARKS, VENUE};
-use crate::proof_file::{SavedProof, Subject};
+use crate::proof_file;
 use crate::vault::Checkpoint;
 
 /// One lot is a hundredth of a coin.
@@ -77,7 +78,7 @@ impl Certified {
 
     fn saved(&self, kind: Subject, leaf: &[u8], path: &MerkleProof) -> SavedProof {
         let (_, executed) = self.checkpoint.heights().unwrap_or_default();
-        SavedProof::new(kind, &self.checkpoint, executed, leaf, path)
+        proof_file::saved(kind, &self.checkpoint, executed, leaf, path)
     }
 }
 

@@ -5,10 +5,9 @@ use std::sync::{Arc, Mutex};
 
 use lifeboat_engine::types::{AccountId, Height};
 use lifeboat_engine::vault::Withdrawal;
-use lifeboat_proof::exit::{ExitCheckpoint, ExitSummary, prove_withdrawal};
+use lifeboat_proof::exit::{ExitCheckpoint, ExitSummary, SavedProof, Subject, prove_withdrawal};
 
 use super::file::{certified, heights, load};
-use super::proof::{SavedProof, Subject, hex};
 use crate::block::Header;
 use crate::files::Files;
 use crate::shared::lock;
@@ -152,12 +151,12 @@ impl Held {
         SavedProof {
             kind,
             height: self.checkpoint.height.get(),
-            header: hex(&self.header),
-            certificate: hex(&self.certificate),
+            header: self.header.clone(),
+            certificate: self.certificate.clone(),
             before: Vec::new(),
-            summary: hex(&summary.unwrap_or_default()),
-            after: summaries.map(|other| hex(&other.digest().0)).collect(),
-            leaf: hex(leaf),
+            summary: summary.unwrap_or_default(),
+            after: summaries.map(ExitSummary::digest).collect(),
+            leaf: leaf.to_vec(),
             count: path.count,
             siblings: SavedProof::siblings_of(path),
         }

@@ -25,7 +25,7 @@ use crate::signal::Signal;
 
 pub use archive::{ExitArchive, Newest};
 pub use file::{certified, kept, load, note_certified, save};
-pub use proof::{BrokenProof, SavedProof, Subject};
+pub use proof::{BrokenProof, check};
 pub use replay::{ProveError, Wanted, prove};
 
 /// Roots that are remembered.

@@ -5,10 +5,10 @@ use std::io;
 use std::sync::Arc;
 
 use lifeboat_engine::types::{AccountId, Address, Height};
-use lifeboat_proof::exit::prove_withdrawal;
+use lifeboat_proof::exit::{SavedProof, Subject, prove_withdrawal};
 
 use super::archive::Held;
-use super::proof::{SavedProof, Subject};
+use super::proof::check;
 use crate::consensus::{Scheme, certificate_of};
 use crate::files::Files;
 use crate::journal::{JournalError, Reader};
@@ -94,9 +94,7 @@ pub fn prove(
     };
     let (leaf, path) = found.ok_or(unknown)?;
     let saved = held.saved(kind, &leaf, &path);
-    saved
-        .check(scheme)
-        .map_err(|_| ProveError::Differs(height))?;
+    check(&saved, scheme).map_err(|_| ProveError::Differs(height))?;
     Ok(saved)
 }
 

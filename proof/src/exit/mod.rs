@@ -20,6 +20,7 @@ mod checkpoint;
 mod ladder;
 mod leaf;
 mod safe_range;
+mod saved;
 mod summary;
 mod tree;
 mod wire;
@@ -35,6 +36,7 @@ pub use leaf::{EXIT_LEAF_BYTES_MAX, ExitLeaf, LeafView, UNDERLYINGS_PER_LEAF_MAX
 pub use lifeboat_engine::types::SettlementChain;
 pub use lifeboat_engine::vault::{Deposit, DepositChain};
 pub use safe_range::{RADII, SafeBox, SafeRange};
+pub use saved::{SavedProof, Subject};
 pub use summary::{
     CertifiedUnderlying, EXIT_SUMMARY_BYTES_MAX, ExitSummary, exit_root, verify_summary,
 };
