@@ -18,6 +18,8 @@ const CROWD: usize = 10_000;
 const SILENT: usize = 2_000;
 /// Sockets on one validator's own port: more than it takes.
 const INGRESS_CROWD: usize = 5_000;
+/// Sockets that are opened between two rounds of the trader's.
+const BETWEEN_TRADES: usize = 500;
 /// Descriptors that the test needs beside its crowds.
 const SPARE: usize = 200;
 /// Memory that one useless connection may cost.
@@ -169,7 +171,7 @@ fn ten_thousand_sockets_shut_nobody_out() {
     let mut crowd = Vec::with_capacity(count);
     for n in 0..count {
         crowd.push(open(venue.gateway, beginning(n)));
-        if n % 1_000 == 0 {
+        if n % BETWEEN_TRADES == 0 {
             trader.trade();
         }
     }
@@ -193,7 +195,13 @@ fn ten_thousand_sockets_shut_nobody_out() {
         trader.trade();
         closed(&mut crowd);
         let gone = crowd.iter_mut().filter(|(_, _, gone)| *gone);
-        gone.for_each(|socket| *socket = open(venue.gateway, beginning(SILENT)));
+        // Opening many takes a while, and a line that is silent for as long as a head may take is closed.
+        for (n, socket) in gone.enumerate() {
+            *socket = open(venue.gateway, beginning(SILENT));
+            if n % BETWEEN_TRADES == 0 {
+                trader.trade();
+            }
+        }
         let (status, body) = http(venue.gateway, posted("", "{}").as_bytes());
         let answer: Value = serde_json::from_str(&body).unwrap_or(Value::Null);
         !full || (status == 503 && answer["error"]["code"] == UNAVAILABLE)

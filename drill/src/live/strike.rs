@@ -4,11 +4,8 @@ use std::io;
 use std::time::{Duration, Instant};
 
 use lifeboat_engine::Command;
-use lifeboat_engine::command::{Action, OrderPrice, PlaceOrder};
-use lifeboat_engine::types::{
-    AccountId, ClientOrderId, Height, PostOnly, RecoveryPolicy, SelfTradePrevention, Side,
-    TimeInForce,
-};
+use lifeboat_engine::command::{Action, PlaceOrder};
+use lifeboat_engine::types::{AccountId, ClientOrderId, Height, Side};
 use lifeboat_node::block::ENGINE_VERSION;
 use lifeboat_node::ingress::{BlockingClient, Reply, Request};
 use lifeboat_node::outcome::Verdict;
@@ -238,18 +235,9 @@ fn marked(scene: &mut Scene, label: &[u8]) -> Command {
     let mut participant = Participant::development(all.seed, account, all.chain).after(nonce);
     let (listed, _) = scene.targets[0];
     participant.sign(Action::PlaceOrder(PlaceOrder {
-        instrument: listed.id,
-        side: Side::Buy,
-        qty: listed.lots(1),
-        price: OrderPrice::Limit(listed.tick),
-        time_in_force: TimeInForce::GoodTilCancelled,
-        post_only: PostOnly::Off,
-        reduce_only: false,
-        self_trade: SelfTradePrevention::CancelMaker,
-        recovery: RecoveryPolicy::Keep,
-        protected: false,
         client_id: ClientOrderId::new(nonce),
         label: label.to_vec(),
+        ..listed.order(Side::Buy, listed.lots(1), listed.tick)
     }))
 }
 

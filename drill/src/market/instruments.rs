@@ -3,8 +3,11 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use lifeboat_engine::Event;
-use lifeboat_engine::command::OptionTerms;
-use lifeboat_engine::types::{InstrumentId, Price, Qty, Side, TimeMs, UnderlyingId};
+use lifeboat_engine::command::{OptionTerms, OrderPrice, PlaceOrder};
+use lifeboat_engine::types::{
+    ClientOrderId, InstrumentId, PostOnly, Price, Qty, RecoveryPolicy, SelfTradePrevention, Side,
+    TimeInForce, TimeMs, UnderlyingId,
+};
 
 /// A live instrument.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -36,6 +39,24 @@ impl Listed {
     /// A whole number of lots.
     pub const fn lots(&self, lots: u32) -> Qty {
         Qty::new(self.lot.get() * lots as i64)
+    }
+
+    /// A plain limit order here that rests until it is cancelled, outages included.
+    pub fn order(&self, side: Side, qty: Qty, price: Price) -> PlaceOrder {
+        PlaceOrder {
+            instrument: self.id,
+            side,
+            qty,
+            price: OrderPrice::Limit(price),
+            time_in_force: TimeInForce::GoodTilCancelled,
+            post_only: PostOnly::Off,
+            reduce_only: false,
+            self_trade: SelfTradePrevention::CancelMaker,
+            recovery: RecoveryPolicy::Keep,
+            protected: false,
+            client_id: ClientOrderId::new(0),
+            label: Vec::new(),
+        }
     }
 }
 

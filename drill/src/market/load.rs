@@ -7,12 +7,9 @@ use std::collections::VecDeque;
 use std::ops::Range;
 
 use lifeboat_engine::Command;
-use lifeboat_engine::command::{
-    Action, MassQuote, OrderPrice, OrderRef, PlaceOrder, QuoteEntry, QuoteSide,
-};
+use lifeboat_engine::command::{Action, MassQuote, OrderRef, PlaceOrder, QuoteEntry, QuoteSide};
 use lifeboat_engine::types::{
-    AccountId, ChainId, ClientOrderId, PostOnly, RecoveryPolicy, SelfTradePrevention, Side,
-    TimeInForce,
+    AccountId, ChainId, ClientOrderId, RecoveryPolicy, Side, TimeInForce,
 };
 
 use super::dice::Dice;
@@ -161,23 +158,15 @@ impl LoadPlan {
         let price = listed.on_tick(side, price).unwrap_or(listed.tick);
         let qty = listed.lots(1 + self.dice.below(5) as u32);
         let client_id = self.traders.get_mut(who)?.next_client_id(!taking);
+        let time_in_force = if taking {
+            TimeInForce::ImmediateOrCancel
+        } else {
+            TimeInForce::GoodTilCancelled
+        };
         Some(PlaceOrder {
-            instrument: listed.id,
-            side,
-            qty,
-            price: OrderPrice::Limit(price),
-            time_in_force: if taking {
-                TimeInForce::ImmediateOrCancel
-            } else {
-                TimeInForce::GoodTilCancelled
-            },
-            post_only: PostOnly::Off,
-            reduce_only: false,
-            self_trade: SelfTradePrevention::CancelMaker,
-            recovery: RecoveryPolicy::Keep,
-            protected: false,
+            time_in_force,
             client_id,
-            label: Vec::new(),
+            ..listed.order(side, qty, price)
         })
     }
 

@@ -4,8 +4,8 @@ use std::collections::BTreeMap;
 
 use lifeboat_engine::command::{Action, AmendOrder, OrderPrice, OrderRef, PlaceOrder};
 use lifeboat_engine::types::{
-    AccountId, ClientOrderId, InstrumentId, OrderId, PostOnly, Price, Qty, RecoveryPolicy,
-    SelfTradePrevention, Side, TimeInForce, TimeMs,
+    AccountId, ClientOrderId, InstrumentId, OrderId, PostOnly, Price, Qty, RecoveryPolicy, Side,
+    TimeInForce, TimeMs,
 };
 use lifeboat_engine::{Command, Event};
 
@@ -214,7 +214,7 @@ impl Taker {
         let reach = if marketable { 2.0 } else { -0.7 };
         let price = listed.on_tick(side, value + side.sign() as f64 * reach * half)?;
         let qty = listed.lots(1 + self.dice.below(self.settings.lots_max as usize) as u32);
-        let plain = order(&listed, side, qty, price);
+        let plain = listed.order(side, qty, price);
         Some(Action::PlaceOrder(if marketable {
             self.take(plain)
         } else {
@@ -280,22 +280,5 @@ impl Taker {
             }
         }
         None
-    }
-}
-
-fn order(listed: &Listed, side: Side, qty: Qty, price: Price) -> PlaceOrder {
-    PlaceOrder {
-        instrument: listed.id,
-        side,
-        qty,
-        price: OrderPrice::Limit(price),
-        time_in_force: TimeInForce::GoodTilCancelled,
-        post_only: PostOnly::Off,
-        reduce_only: false,
-        self_trade: SelfTradePrevention::CancelMaker,
-        recovery: RecoveryPolicy::Keep,
-        protected: false,
-        client_id: ClientOrderId::new(0),
-        label: Vec::new(),
     }
 }

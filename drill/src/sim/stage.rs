@@ -3,11 +3,8 @@
 use std::collections::BTreeSet;
 use std::sync::Arc;
 
-use lifeboat_engine::command::{Action, OrderPrice, PlaceOrder};
-use lifeboat_engine::types::{
-    AccountId, ChainId, ClientOrderId, PostOnly, RecoveryPolicy, SelfTradePrevention, Side,
-    TimeInForce, TimeMs, ValidatorId,
-};
+use lifeboat_engine::command::{Action, PlaceOrder};
+use lifeboat_engine::types::{AccountId, ChainId, ClientOrderId, Side, TimeMs, ValidatorId};
 use lifeboat_engine::{Command, Genesis, Parameters};
 use lifeboat_node::machine::Blueprint;
 use lifeboat_node::sim::{Cluster, TallyBlueprint, user_command};
@@ -265,18 +262,9 @@ impl Market {
         let mut participant = Participant::development(all.seed, account, CHAIN).after(nonce);
         self.marks = nonce;
         Some(participant.sign(Action::PlaceOrder(PlaceOrder {
-            instrument: listed.id,
-            side: Side::Buy,
-            qty: listed.lots(1),
-            price: OrderPrice::Limit(listed.tick),
-            time_in_force: TimeInForce::GoodTilCancelled,
-            post_only: PostOnly::Off,
-            reduce_only: false,
-            self_trade: SelfTradePrevention::CancelMaker,
-            recovery: RecoveryPolicy::Keep,
-            protected: false,
             client_id: ClientOrderId::new(nonce),
             label: label.to_vec(),
+            ..listed.order(Side::Buy, listed.lots(1), listed.tick)
         })))
     }
 }
