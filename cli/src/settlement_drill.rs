@@ -127,7 +127,11 @@ impl SettlementDrill {
                 ..Workload::default()
             },
             bounds: Bounds::default(),
-            exit: Exit { ready_ms: 0 },
+            exit: Exit {
+                load_ms: 0,
+                ready_ms: 0,
+            },
+            at_most: std::collections::BTreeMap::new(),
             faults: Vec::new(),
         }
     }

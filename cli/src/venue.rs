@@ -140,6 +140,10 @@ impl Venue for NodeVenue {
         self.blocks.subscribe()
     }
 
+    fn pressure(&self) -> f64 {
+        self.handle().map_or(0.0, |node| node.pressure())
+    }
+
     fn status(&self) -> VenueStatus {
         let now = wall_ms();
         let Some(node) = self.handle() else {

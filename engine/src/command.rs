@@ -79,7 +79,8 @@ pub enum Action {
     AmendOrder(AmendOrder),
     /// Cancels one order.
     CancelOrder(OrderRef),
-    /// Cancels all orders in a scope.
+    /// Cancels all orders in a scope. With the scope of the whole account, commands that the same key
+    /// signed with a lower nonce are stale from then on: an order that was on its way is not left behind.
     CancelAll(CancelScope),
     /// Replaces two-sided quotes in many instruments of one underlying.
     MassQuote(MassQuote),

@@ -19,10 +19,21 @@ use crate::statement::{Wanted, restatement};
 use crate::topic::{Scope, Topic};
 use crate::view::Level;
 
+/// Least time between two messages of a book or ticker channel while the venue sheds load.
+const SHED_INTERVAL_MS: u64 = 1_000;
 /// Items that wait for a slow interval; a longer batch is sent at once.
 const BATCH_MAX: usize = 1_000;
 /// For so long after an outage a new listener hears its restatement at once, in block time.
 const RESTATED_FOR_MS: u64 = 3_600_000;
+
+/// When channels are asked what they have to say.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Moment {
+    /// The wall clock, in milliseconds.
+    pub ms: u64,
+    /// The venue is under load: depth is told less often, orders and fills as ever.
+    pub shedding: bool,
+}
 
 /// A channel with listeners.
 #[derive(Debug)]
@@ -85,9 +96,15 @@ impl Channel {
         }
     }
 
-    /// Whether there is something to say at wall-clock `now_ms`.
-    pub fn is_due(&self, now_ms: u64) -> bool {
-        self.dirty && now_ms >= self.sent_ms.saturating_add(self.topic.interval())
+    /// Whether there is something to say at wall-clock `now_ms`. Under load the public market is told of
+    /// at most once in [`SHED_INTERVAL_MS`]: each message then says more, and none is left out.
+    pub fn is_due(&self, now: Moment) -> bool {
+        let interval = self.topic.interval();
+        let interval = match now.shedding && self.topic.is_depth() {
+            true => interval.max(SHED_INTERVAL_MS),
+            false => interval,
+        };
+        self.dirty && now.ms >= self.sent_ms.saturating_add(interval)
     }
 
     /// Notes what a block changed.
@@ -183,8 +200,8 @@ impl Channel {
     }
 
     /// Says what is due.
-    pub fn publish(&mut self, name: &str, now_ms: u64, scene: &Scene<'_>) {
-        self.sent_ms = now_ms;
+    pub fn publish(&mut self, name: &str, now: Moment, scene: &Scene<'_>) {
+        self.sent_ms = now.ms;
         self.dirty = false;
         let batch = std::mem::take(&mut self.batch);
         match &self.topic {

@@ -10,6 +10,7 @@ use tokio::sync::broadcast::{self, error::RecvError};
 use tokio::time::MissedTickBehavior;
 
 use crate::auth::Auth;
+use crate::channel::Moment;
 use crate::config::Config;
 use crate::error::RpcError;
 use crate::hub::Hub;
@@ -28,6 +29,8 @@ use crate::view::View;
 pub type Blocks = broadcast::Receiver<Arc<AppliedBlock>>;
 /// How often channels with an interval are looked at between blocks.
 const FLUSH_EVERY: Duration = Duration::from_millis(50);
+/// The validator's pressure from which on depth is told less often: before any order is refused.
+const DEPTH_SHED_AT: f64 = 0.5;
 
 /// Memory and subscriptions, under one lock.
 #[derive(Debug, Default)]
@@ -191,7 +194,10 @@ impl Gateway {
     }
 
     fn publish(&self, state: &mut State) {
-        let now = now_ms();
+        let now = Moment {
+            ms: now_ms(),
+            shedding: self.venue.pressure() >= DEPTH_SHED_AT,
+        };
         let State { memory, hub } = state;
         let needs = hub.due(now, memory);
         let snapshot = match needs.is_empty() {

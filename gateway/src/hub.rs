@@ -9,7 +9,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use lifeboat_engine::types::AccountId;
 use tokio_tungstenite::tungstenite::Utf8Bytes;
 
-use crate::channel::{Channel, needs_of};
+use crate::channel::{Channel, Moment, needs_of};
 use crate::memory::{Changes, Memory};
 use crate::outbox::{Closing, Outbox};
 use crate::scene::Scene;
@@ -140,22 +140,22 @@ impl Hub {
         }
     }
 
-    /// What must be read to send what is due at wall-clock `now_ms`.
-    pub fn due(&self, now_ms: u64, memory: &Memory) -> Needs {
+    /// What must be read to send what is due.
+    pub fn due(&self, now: Moment, memory: &Memory) -> Needs {
         let mut needs = Needs::default();
-        for channel in self.channels.values().filter(|c| c.is_due(now_ms)) {
+        for channel in self.channels.values().filter(|c| c.is_due(now)) {
             needs_of(&channel.topic, channel.account, memory, &mut needs);
         }
         needs
     }
 
     /// Sends what is due.
-    pub fn publish(&mut self, now_ms: u64, scene: &Scene<'_>) {
+    pub fn publish(&mut self, now: Moment, scene: &Scene<'_>) {
         for (key, channel) in &mut self.channels {
-            if !channel.is_due(now_ms) {
+            if !channel.is_due(now) {
                 continue;
             }
-            channel.publish(&key.0, now_ms, scene);
+            channel.publish(&key.0, now, scene);
             if let Some(id) = restated(channel, scene) {
                 let heard = channel.listeners.keys();
                 self.restated

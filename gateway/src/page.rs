@@ -43,7 +43,7 @@ pub fn metrics(gateway: &Gateway) -> String {
     };
     let published = status.published.unwrap_or_default().get();
     let lag = status.height.get().saturating_sub(published);
-    let figures: [(&str, &str, f64); 10] = [
+    let figures: [(&str, &str, f64); 11] = [
         (
             "lifeboat_height",
             "Height of the latest block",
@@ -68,6 +68,11 @@ pub fn metrics(gateway: &Gateway) -> String {
             "lifeboat_block_age_ms",
             "Age of the latest block",
             status.block_age_ms as f64,
+        ),
+        (
+            "lifeboat_order_pressure",
+            "How full the validator is of waiting orders; at 1 new ones are refused",
+            gateway.venue.pressure(),
         ),
         (
             "lifeboat_ready",

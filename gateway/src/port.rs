@@ -27,6 +27,11 @@ pub trait Venue: Send + Sync + 'static {
     /// is told so by the channel.
     fn subscribe(&self) -> broadcast::Receiver<Arc<AppliedBlock>>;
 
+    /// How full the validator is of waiting orders: at 1 new ones are refused. Market data is shed first.
+    fn pressure(&self) -> f64 {
+        0.0
+    }
+
     /// How the venue is.
     fn status(&self) -> VenueStatus;
 

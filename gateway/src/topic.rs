@@ -75,6 +75,14 @@ impl Topic {
         )
     }
 
+    /// Whether it tells of the public state of a book, which the next message makes up for.
+    pub const fn is_depth(&self) -> bool {
+        matches!(
+            self,
+            Self::Book(..) | Self::BookDepth(..) | Self::Ticker(..) | Self::Quote(_)
+        )
+    }
+
     /// How often it may notify.
     pub const fn interval(&self) -> IntervalMs {
         match self {

@@ -6,6 +6,8 @@ mod client;
 mod venue;
 
 use std::collections::BTreeMap;
+use std::sync::atomic::Ordering;
+use std::time::Instant;
 
 use client::{Stage, Ws, config};
 use lifeboat_gateway::Config;
@@ -291,5 +293,48 @@ async fn missed_blocks_end_the_streams_rather_than_leave_a_gap() {
         .await;
     let (_, data) = again.notification(&channel).await;
     assert_eq!(data["type"], "snapshot");
+    stage.running.stop().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn under_load_depth_is_told_less_often_and_nothing_is_left_out() {
+    const ORDERS: usize = 12;
+    let stage = Stage::new().await;
+    let call = stage.call.clone();
+    let channel = format!("book.{call}.raw");
+    let mut reader = stage.ws().await;
+    reader
+        .ask("public/subscribe", json!({"channels": [channel]}))
+        .await;
+    let mut book = Book::default();
+    let (seq, data) = reader.notification(&channel).await;
+    book.take(seq, &data);
+    let mut trader = stage.login(&stage.keys.alice).await;
+    let orders = format!("user.orders.{call}.raw");
+    trader
+        .ask("private/subscribe", json!({"channels": [orders]}))
+        .await;
+    let bid = best_bid(&mut trader, &call).await;
+
+    stage.venue.pressed.store(true, Ordering::SeqCst);
+    let begun = Instant::now();
+    for n in 0..ORDERS {
+        let order = json!({"instrument_name": call, "amount": 0.1, "price": bid - 1.0 - n as f64});
+        trader.ask("private/buy", order).await;
+        // The account's own orders are told of as ever.
+        trader.notification(&orders).await;
+    }
+    let target = shown(&mut trader, &call).await;
+    let mut messages = 0;
+    while (book.bids.clone(), book.asks.clone()) != target {
+        let (seq, data) = reader.notification(&channel).await;
+        book.take(seq, &data);
+        messages += 1;
+    }
+    let seconds = begun.elapsed().as_secs() as usize;
+    assert!(
+        messages <= seconds + 2,
+        "{messages} messages in {seconds} s"
+    );
     stage.running.stop().await;
 }

@@ -5,6 +5,7 @@
 //! forwards what a peer sent: every validator reaches every other.
 
 use std::sync::Arc;
+use std::sync::atomic::Ordering;
 use std::time::Duration;
 
 use bytes::{BufMut as _, Bytes, BytesMut};
@@ -18,7 +19,7 @@ use tokio::sync::mpsc;
 use crate::block::{for_each_command, keccak256};
 use crate::consensus::GOSSIP_BYTES_MAX;
 use crate::machine::Blueprint;
-use crate::mempool::{Admission, Pending};
+use crate::mempool::{Admission, Pending, Rank};
 use crate::outcome::{Answer, Waiter};
 use crate::shared::{PeerTip, Shared, millis};
 
@@ -50,10 +51,12 @@ impl Default for GossipPolicy {
     }
 }
 
-/// Commands waiting for their signature check.
-pub const INTAKE_MAX: usize = 65_536;
-/// Commands checked in one batch.
-const BATCH_MAX: usize = 2_048;
+/// Orders waiting for their signature check.
+const ORDERS_INTAKE_MAX: usize = 16_384;
+/// Other commands waiting for theirs.
+const AHEAD_INTAKE_MAX: usize = 65_536;
+/// Commands checked in one batch. What ranks ahead waits for one batch of orders at most.
+const BATCH_MAX: usize = 512;
 /// Commands in one message.
 const MESSAGE_COMMANDS_MAX: usize = 8_192;
 
@@ -87,25 +90,84 @@ impl Arrival {
     }
 }
 
+/// Where commands come in. What ranks ahead has a lane of its own: it waits for no order's signature.
+#[derive(Clone, Debug)]
+pub struct Intake {
+    ahead: mpsc::Sender<Arrival>,
+    orders: mpsc::Sender<Arrival>,
+}
+
+/// The other end of an [`Intake`].
+#[derive(Debug)]
+pub struct Arrivals {
+    ahead: mpsc::Receiver<Arrival>,
+    orders: mpsc::Receiver<Arrival>,
+}
+
+/// Both lanes.
+pub fn intake() -> (Intake, Arrivals) {
+    let (ahead, ahead_arrivals) = mpsc::channel(AHEAD_INTAKE_MAX);
+    let (orders, order_arrivals) = mpsc::channel(ORDERS_INTAKE_MAX);
+    let arrivals = Arrivals {
+        ahead: ahead_arrivals,
+        orders: order_arrivals,
+    };
+    (Intake { ahead, orders }, arrivals)
+}
+
+impl Intake {
+    /// Whether there was room for it.
+    fn offer(&self, arrival: Arrival) -> bool {
+        match Rank::of(&arrival.command) {
+            Rank::Ahead => self.ahead.try_send(arrival).is_ok(),
+            Rank::Order => self.orders.try_send(arrival).is_ok(),
+            Rank::InLine => match self.orders.try_send(arrival) {
+                Ok(()) => true,
+                Err(full) => self.ahead.try_send(full.into_inner()).is_ok(),
+            },
+        }
+    }
+}
+
+impl Arrivals {
+    async fn first(&mut self) -> Option<Arrival> {
+        tokio::select! {
+            biased;
+            arrival = self.ahead.recv() => arrival,
+            arrival = self.orders.recv() => arrival,
+        }
+    }
+
+    /// Fills a batch with what is there: all that ranks ahead, then orders.
+    fn fill(&mut self, batch: &mut Vec<Arrival>) {
+        while batch.len() < BATCH_MAX
+            && let Ok(next) = self.ahead.try_recv()
+        {
+            batch.push(next);
+        }
+        while batch.len() < BATCH_MAX
+            && let Ok(next) = self.orders.try_recv()
+        {
+            batch.push(next);
+        }
+    }
+}
+
 /// The intake: checks signatures in batches, fills the mempool, sends on what was submitted here.
 pub async fn run_intake(
     clock: impl Clock,
     blueprint: Arc<dyn Blueprint>,
     shared: Arc<Shared>,
     policy: GossipPolicy,
-    mut arrivals: mpsc::Receiver<Arrival>,
+    mut arrivals: Arrivals,
     mut sender: impl Sender<PublicKey = PeerKey>,
 ) {
     let mut batch = Vec::new();
     let mut collect_ms = policy.batch_ms;
-    while let Some(first) = arrivals.recv().await {
+    while let Some(first) = arrivals.first().await {
         batch.push(first);
         clock.sleep(Duration::from_millis(collect_ms)).await;
-        while batch.len() < BATCH_MAX
-            && let Ok(next) = arrivals.try_recv()
-        {
-            batch.push(next);
-        }
+        arrivals.fill(&mut batch);
         // By the rate, not the count: a crowd must not look larger for being collected longer.
         let crowded = batch.len() as u64 * policy.batch_ms > policy.crowd as u64 * collect_ms;
         collect_ms = if crowded {
@@ -184,13 +246,13 @@ fn send_commands(sender: &mut impl Sender<PublicKey = PeerKey>, encoded: &[Bytes
 pub async fn run_listener(
     clock: impl Clock,
     shared: Arc<Shared>,
-    arrivals: mpsc::Sender<Arrival>,
+    intake: Intake,
     mut receiver: impl Receiver<PublicKey = PeerKey>,
 ) {
     while let Ok((peer, message)) = receiver.recv().await {
         let message: Vec<u8> = message.into();
         match message.split_first() {
-            Some((&TAG_COMMANDS, commands)) => hear_commands(&shared, &arrivals, commands),
+            Some((&TAG_COMMANDS, commands)) => hear_commands(&shared, &intake, commands),
             Some((&TAG_TIP, tip)) => {
                 if let Ok(height) = <[u8; 8]>::try_from(tip) {
                     let mut key = [0; 32];
@@ -207,7 +269,7 @@ pub async fn run_listener(
     }
 }
 
-fn hear_commands(shared: &Shared, arrivals: &mpsc::Sender<Arrival>, bytes: &[u8]) {
+fn hear_commands(shared: &Shared, intake: &Intake, bytes: &[u8]) {
     let mut heard = Vec::new();
     let decoded = for_each_command(bytes, |encoded, command| {
         heard.push(Arrival {
@@ -227,10 +289,8 @@ fn hear_commands(shared: &Shared, arrivals: &mpsc::Sender<Arrival>, bytes: &[u8]
         });
     }
     for arrival in heard {
-        // A full intake sheds what peers sent: they send it again.
-        if arrivals.try_send(arrival).is_err() {
-            return;
-        }
+        // A full lane sheds what peers sent: they send it again.
+        let _ = intake.offer(arrival);
     }
 }
 
@@ -261,7 +321,7 @@ pub async fn run_ticker(
 }
 
 /// Takes a command submitted here: answers at once if its fate is known or there is no room.
-pub fn submit(shared: &Shared, arrivals: &mpsc::Sender<Arrival>, command: Command, waiter: Waiter) {
+pub fn submit(shared: &Shared, intake: &Intake, command: Command, waiter: Waiter) {
     let arrival = Arrival::local(command);
     if arrival.bytes.is_empty() || arrival.bytes.len() > lifeboat_engine::limits::COMMAND_BYTES_MAX
     {
@@ -272,12 +332,14 @@ pub fn submit(shared: &Shared, arrivals: &mpsc::Sender<Arrival>, command: Comman
     }
     let mut mempool = shared.mempool();
     let known = mempool.contains(&arrival.key) || mempool.outcome(&arrival.key).is_some();
-    if !known && mempool.is_busy(&arrival.command, arrival.bytes.len()) {
+    if !known && mempool.sheds(&arrival.command, arrival.bytes.len()) {
+        shared.shed.fetch_add(1, Ordering::Relaxed);
         return waiter.answer(Answer::Busy);
     }
     let key = arrival.key;
     mempool.wait(key, waiter);
-    if !known && arrivals.try_send(arrival).is_err() {
+    if !known && !intake.offer(arrival) {
+        shared.shed.fetch_add(1, Ordering::Relaxed);
         mempool.answer(&key, &Answer::Busy);
     }
 }

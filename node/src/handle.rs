@@ -11,11 +11,11 @@ use borsh::{BorshDeserialize, BorshSerialize};
 use lifeboat_engine::types::{Digest, Height, Mode, TimeMs};
 use lifeboat_engine::{Command, Engine};
 use lifeboat_proof::exit::SavedProof;
-use tokio::sync::{broadcast, mpsc, oneshot, watch};
+use tokio::sync::{broadcast, oneshot, watch};
 
 use crate::exits::ExitArchive;
 use crate::files::Files;
-use crate::gossip::{self, Arrival};
+use crate::gossip::{self, Intake};
 use crate::journal::{Reader, Record};
 use crate::machine::Machine;
 use crate::outcome::{Answer, Outcome, Waiter};
@@ -63,7 +63,7 @@ const TIP_LAG_MAX: u64 = 8;
 #[derive(Clone)]
 pub struct NodeHandle {
     pub(crate) shared: Arc<Shared>,
-    pub(crate) arrivals: mpsc::Sender<Arrival>,
+    pub(crate) intake: Intake,
     pub(crate) machine: Arc<RwLock<Box<dyn Machine>>>,
     pub(crate) files: Arc<dyn Files>,
     pub(crate) exits: Arc<ExitArchive>,
@@ -88,7 +88,18 @@ impl NodeHandle {
 
     /// Submits a command; the answer goes to `waiter`, exactly once.
     pub fn submit_with(&self, command: Command, waiter: Waiter) {
-        gossip::submit(&self.shared, &self.arrivals, command, waiter);
+        gossip::submit(&self.shared, &self.intake, command, waiter);
+    }
+
+    /// How full this node is of waiting orders: at 1 new ones are refused. Whoever serves market data
+    /// sheds that first.
+    pub fn pressure(&self) -> f64 {
+        self.shared.mempool().pressure()
+    }
+
+    /// Commands refused for want of room since the node started.
+    pub fn shed(&self) -> u64 {
+        self.shared.shed.load(Ordering::Relaxed)
     }
 
     /// The outcome of a command executed lately, by the keccak256 of its encoding.

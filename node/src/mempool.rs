@@ -1,14 +1,14 @@
 //! Commands that wait for a block.
 //!
-//! **Owns** admission (dedup by digest, bounds for each submitter and in sum), arrival order, the
-//! cancels-first rule, who waits for which answer, and what was executed lately. **Never** drops an
-//! admitted command before it was executed or can no longer execute (I3).
+//! **Owns** admission (dedup by digest, bounds for each submitter and in sum), what is shed under load,
+//! arrival order, who goes ahead when a block is full, who waits for which answer, and what was executed
+//! lately. **Never** drops an admitted command before it was executed or can no longer execute (I3).
 
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::sync::Arc;
 
 use bytes::Bytes;
-use lifeboat_engine::command::Action;
+use lifeboat_engine::command::{Action, OrderRef, QuoteEntry};
 use lifeboat_engine::types::{AccountId, Digest, Height, PublicKey, TimeMs};
 use lifeboat_engine::{CheckedCommand, Command};
 
@@ -24,6 +24,11 @@ pub struct MempoolLimits {
     pub bytes_max: usize,
     /// Commands of one submitter.
     pub per_submitter_max: u32,
+    /// Orders and quotes that wait, of everybody. One more submitted here is refused: two seconds of what
+    /// the venue does at its best, so that a storm is over for others soon after it is over.
+    pub orders_max: usize,
+    /// Orders and quotes of one account that wait: nobody fills the venue's room alone.
+    pub orders_per_account_max: u32,
     /// Outcomes of executed commands that are remembered.
     pub remembered_max: usize,
 }
@@ -34,6 +39,8 @@ impl Default for MempoolLimits {
             commands_max: 200_000,
             bytes_max: 128 << 20,
             per_submitter_max: 20_000,
+            orders_max: 16_384,
+            orders_per_account_max: 4_096,
             remembered_max: 200_000,
         }
     }
@@ -85,10 +92,13 @@ pub struct Mempool {
     limits: MempoolLimits,
     next: u64,
     entries: BTreeMap<u64, Entry>,
-    cancels: BTreeSet<u64>,
+    /// Those that go ahead of orders.
+    ahead: BTreeSet<u64>,
     expiries: BTreeSet<(TimeMs, u64)>,
     by_key: BTreeMap<Digest, u64>,
     by_submitter: BTreeMap<Submitter, u32>,
+    /// Of those, how many do not go ahead of orders.
+    in_line: BTreeMap<Submitter, u32>,
     local: BTreeSet<u64>,
     bytes: usize,
     waiters: BTreeMap<Digest, Vec<Waiter>>,
@@ -110,15 +120,48 @@ fn valid_until(command: &Command) -> TimeMs {
     }
 }
 
-/// Whether a command goes ahead of others when a block is full. Only a sole cancel does: it takes
-/// risk away and must not wait behind what adds it.
-pub fn is_cancel(command: &Command) -> bool {
-    match command {
-        Command::User(user) => matches!(
-            user.payload.action,
-            Action::CancelOrder(_) | Action::CancelAll(_) | Action::WithdrawSealed { .. }
-        ),
-        Command::Validator(_) => false,
+/// What a command waits behind.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Rank {
+    /// Goes ahead of every order: what takes risk away, what margin and prices rest on, and what moves
+    /// money out. Shed last, with everything.
+    Ahead,
+    /// A cancel by the client's own id: it may mean an order that still waits, so it keeps its place behind
+    /// its account's orders. It goes ahead when none of them wait, and is shed later than they are.
+    InLine,
+    /// Orders, amendments and quotes: shed first.
+    Order,
+}
+
+impl Rank {
+    /// The rank of a command.
+    pub fn of(command: &Command) -> Self {
+        let Command::User(user) = command else {
+            return Self::Ahead;
+        };
+        match &user.payload.action {
+            Action::PlaceOrder(_) | Action::AmendOrder(_) | Action::SealOrder { .. } => {
+                Self::Order
+            }
+            Action::CancelOrder(OrderRef::ClientId(_)) => Self::InLine,
+            Action::MassQuote(quotes) if !only_pull(&quotes.entries) => Self::Order,
+            _ => Self::Ahead,
+        }
+    }
+}
+
+/// Whether a mass quote takes quotes away and sets none.
+fn only_pull(entries: &[QuoteEntry]) -> bool {
+    let mut sides = entries.iter().flat_map(|entry| [entry.bid, entry.ask]);
+    !entries.is_empty() && sides.all(|side| side.is_none_or(|side| side.qty.get() == 0))
+}
+
+fn one_less(counts: &mut BTreeMap<Submitter, u32>, whose: Submitter) {
+    if let Some(count) = counts.get_mut(&whose) {
+        *count -= 1;
+        if *count == 0 {
+            counts.remove(&whose);
+        }
     }
 }
 
@@ -163,15 +206,46 @@ impl Mempool {
         self.executed.get(key).cloned()
     }
 
-    /// Whether a command would be refused for want of room, before its signature is looked at.
-    pub fn is_busy(&self, command: &Command, len: usize) -> bool {
-        let own = self.by_submitter.get(&submitter(command)).copied();
-        self.entries.len() >= self.limits.commands_max
-            || self.bytes + len > self.limits.bytes_max
-            || own.unwrap_or(0) >= self.limits.per_submitter_max
+    /// Whether a command that a client submits here is refused for want of room, before its signature
+    /// is looked at. Orders are refused long before anything else is.
+    pub fn sheds(&self, command: &Command, len: usize) -> bool {
+        let line = self.entries.len() - self.ahead.len();
+        self.is_full(command, len)
+            || match Rank::of(command) {
+                Rank::Ahead => false,
+                Rank::InLine => line >= 2 * self.limits.orders_max,
+                Rank::Order => {
+                    line >= self.limits.orders_max
+                        || self.in_line_of(command) >= self.limits.orders_per_account_max
+                }
+            }
     }
 
-    /// Adds a command. `local` says that it was submitted here, at that time.
+    /// How full the pool is of orders: at 1 new ones are refused.
+    pub fn pressure(&self) -> f64 {
+        let line = self.entries.len() - self.ahead.len();
+        line as f64 / self.limits.orders_max.max(1) as f64
+    }
+
+    fn in_line_of(&self, command: &Command) -> u32 {
+        let own = self.in_line.get(&submitter(command)).copied();
+        own.unwrap_or(0)
+    }
+
+    fn waiting_of(&self, command: &Command) -> u32 {
+        let own = self.by_submitter.get(&submitter(command)).copied();
+        own.unwrap_or(0)
+    }
+
+    /// Whether there is no room for a command at all, whoever sends it.
+    fn is_full(&self, command: &Command, len: usize) -> bool {
+        self.entries.len() >= self.limits.commands_max
+            || self.bytes + len > self.limits.bytes_max
+            || self.waiting_of(command) >= self.limits.per_submitter_max
+    }
+
+    /// Adds a command whose signature verified. `local` says that it was submitted here, at that time.
+    /// What a peer let in is let in here too, while there is room at all.
     pub fn add(&mut self, pending: Pending, local: Option<TimeMs>) -> Admission {
         if self.executed.contains_key(&pending.key) {
             return Admission::Executed;
@@ -180,7 +254,7 @@ impl Mempool {
             return Admission::Known;
         }
         let command = pending.checked.command();
-        if self.is_busy(command, pending.bytes.len()) {
+        if self.is_full(command, pending.bytes.len()) {
             return Admission::Busy;
         }
         let id = self.next;
@@ -200,8 +274,16 @@ impl Mempool {
         self.by_key.insert(entry.pending.key, id);
         *self.by_submitter.entry(entry.submitter).or_default() += 1;
         self.bytes += entry.pending.bytes.len();
-        if is_cancel(entry.pending.checked.command()) {
-            self.cancels.insert(id);
+        let command = entry.pending.checked.command();
+        let ahead = match Rank::of(command) {
+            Rank::Ahead => true,
+            Rank::InLine => self.in_line_of(command) == 0,
+            Rank::Order => false,
+        };
+        if ahead {
+            self.ahead.insert(id);
+        } else {
+            *self.in_line.entry(entry.submitter).or_default() += 1;
         }
         if entry.valid_until.get() != 0 {
             self.expiries.insert((entry.valid_until, id));
@@ -214,14 +296,11 @@ impl Mempool {
     fn remove(&mut self, id: u64) -> Option<Entry> {
         let entry = self.entries.remove(&id)?;
         self.by_key.remove(&entry.pending.key);
-        if let Some(count) = self.by_submitter.get_mut(&entry.submitter) {
-            *count -= 1;
-            if *count == 0 {
-                self.by_submitter.remove(&entry.submitter);
-            }
-        }
+        one_less(&mut self.by_submitter, entry.submitter);
         self.bytes -= entry.pending.bytes.len();
-        self.cancels.remove(&id);
+        if !self.ahead.remove(&id) {
+            one_less(&mut self.in_line, entry.submitter);
+        }
         self.expiries.remove(&(entry.valid_until, id));
         self.local.remove(&id);
         Some(entry)
@@ -285,7 +364,7 @@ impl Mempool {
     }
 
     /// The commands for a block: arrival order, without `excluded` and what is expired at `time`.
-    /// When they do not all fit, cancels come first.
+    /// When they do not all fit, those that rank ahead of orders come first.
     pub fn select(
         &self,
         excluded: &BTreeSet<Digest>,
@@ -309,13 +388,13 @@ impl Mempool {
                 .for_each(|e| room.take(e));
             return room.taken;
         }
-        let cancels = self.cancels.iter().filter_map(|id| self.entries.get(id));
-        cancels.filter(usable).for_each(|entry| room.take(entry));
+        let ahead = self.ahead.iter().filter_map(|id| self.entries.get(id));
+        ahead.filter(usable).for_each(|entry| room.take(entry));
         for (id, entry) in &self.entries {
             if room.is_full() {
                 break;
             }
-            if !self.cancels.contains(id) && usable(&entry) {
+            if !self.ahead.contains(id) && usable(&entry) {
                 room.take(entry);
             }
         }

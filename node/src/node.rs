@@ -32,7 +32,7 @@ use crate::epochs::Epochs;
 use crate::executor::{Executor, SnapshotPolicy};
 use crate::exits::ExitArchive;
 use crate::files::Files;
-use crate::gossip::{self, GossipPolicy, INTAKE_MAX};
+use crate::gossip::{self, GossipPolicy};
 use crate::handle::NodeHandle;
 use crate::machine::Blueprint;
 use crate::mempool::MempoolLimits;
@@ -134,10 +134,10 @@ where
         let (blueprint, files) = (setup.blueprint.clone(), setup.files.clone());
         Shadow::new(blueprint, shared.clone(), files, feed, tuning.snapshots)
     });
-    let (sender, arrivals) = mpsc::channel(INTAKE_MAX);
+    let (intake, arrivals) = gossip::intake();
     let handle = NodeHandle {
         shared: shared.clone(),
-        arrivals: sender.clone(),
+        intake: intake.clone(),
         machine: executor.machine(),
         files: setup.files.clone(),
         exits: Arc::new(ExitArchive::new(setup.files.clone())),
@@ -147,7 +147,7 @@ where
             &context,
             &setup,
             &shared,
-            (sender, arrivals),
+            (intake, arrivals),
             transport.gossip,
         );
         let synced = sync_first(&context, &setup, &shared, transport.snapshots).await;
@@ -294,10 +294,7 @@ fn start_gossip<E, S, R>(
     context: &E,
     setup: &NodeSetup,
     shared: &Arc<Shared>,
-    (sender, arrivals): (
-        mpsc::Sender<gossip::Arrival>,
-        mpsc::Receiver<gossip::Arrival>,
-    ),
+    (intake, arrivals): (gossip::Intake, gossip::Arrivals),
     (output, input): (S, R),
 ) where
     E: Environment,
@@ -311,7 +308,7 @@ fn start_gossip<E, S, R>(
     });
     context.child("listener").spawn({
         let shared = shared.clone();
-        move |clock| gossip::run_listener(clock, shared, sender, input)
+        move |clock| gossip::run_listener(clock, shared, intake, input)
     });
     context.child("ticker").spawn({
         let shared = shared.clone();

@@ -310,6 +310,8 @@ pub struct Shared {
     pub finalized_height: AtomicU64,
     /// The highest height known to be published outside the venue.
     pub published: watch::Sender<Height>,
+    /// Commands refused for want of room since the node started.
+    pub shed: AtomicU64,
     /// When exits are due, and their roots.
     pub exits: ExitBoard,
     /// Wakes a proposer when commands arrive.
@@ -354,6 +356,7 @@ impl Shared {
             finalized_view: AtomicU64::new(0),
             finalized_height: AtomicU64::new(0),
             published: watch::Sender::new(Height::new(0)),
+            shed: AtomicU64::new(0),
             exits: ExitBoard::default(),
             arrived: Notify::new(),
             mempool: Mutex::new(Mempool::new(limits)),

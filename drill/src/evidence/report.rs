@@ -144,12 +144,32 @@ impl DrillReport {
                 "RTO: {late} ms to the next accepted order, {most} ms may pass"
             ));
         }
+        for executor in [Executor::Live, Executor::Simulated] {
+            if executor.name() == self.executor {
+                let demands = plan.at_most.get(&executor);
+                self.hold(demands.into_iter().flatten());
+            }
+        }
         for id in &plan.invariants {
             if self.invariants.get(id).copied().unwrap_or_default() == 0 {
                 self.findings.push(format!("{id} was not checked"));
             }
         }
         self.passed = self.findings.is_empty();
+    }
+
+    /// Holds figures to what they may be at most.
+    fn hold<'a>(&mut self, demands: impl Iterator<Item = (&'a String, &'a f64)>) {
+        for (name, most) in demands {
+            match self.figures.get(name) {
+                Some(value) if value <= most => {}
+                Some(value) => {
+                    let what = format!("{name} is {value:.1}, at most {most:.1} may be");
+                    self.finding(what);
+                }
+                None => self.finding(format!("{name} was not measured")),
+            }
+        }
     }
 
     /// Counts checks of an invariant.

@@ -15,18 +15,22 @@ use super::load::{Fate, Load, Record};
 use super::maker::Maker;
 use super::quiet::Quiet;
 use super::scene::{DrillError, DrillSettings, Scene, Tell};
+use super::storm::{Orders, Probe, Prober, Storm, p99, resident_mib};
 use super::strike::strike;
 use crate::evidence::{self, DrillReport, Figures, Moment, Traced, millis, mode_name};
 use crate::plan::{Executor, Fault, Plan, Planned, Situation};
 
-/// The load goes on for so long after the last fault.
-const AFTER: Duration = Duration::from_secs(1);
 /// Between two looks at all validators.
 const LOOK_EVERY: Duration = Duration::from_millis(50);
 /// An order that is not accepted for so long after the last fault never will be.
 const RECOVERY: Duration = Duration::from_secs(120);
 /// Commands are signed for so long past the plan's length.
 const SPARE_S: u64 = 30;
+
+/// A storm is at its height from so long after its beginning.
+const SETTLING: Duration = Duration::from_secs(1);
+/// After a storm, latencies are looked at in stretches of this length.
+const WINDOW: Duration = Duration::from_millis(500);
 
 /// What is being found out about a validator that must not vote now.
 #[derive(Clone, Copy, Debug)]
@@ -59,6 +63,12 @@ pub struct Run<'a, 'b> {
     pub quiet: Quiet,
     /// Who is watched for votes it may not cast.
     pub suspects: Vec<Suspect>,
+    /// Orders of a storm to come.
+    pub orders: Option<Orders>,
+    /// The storm that blows.
+    pub storm: Option<Storm>,
+    /// When it began and when it ended.
+    pub stormed: Option<(Duration, Duration)>,
     /// What recoveries came to: the last published height that all were rebuilt to.
     pub rebuilt: Option<Rebuilt>,
     number: u32,
@@ -163,7 +173,13 @@ fn one_run(
         maker.come(scene)?;
     }
     let plan = scene.plan.clone();
-    let load = scene.start_load(plan.length_ms() / 1_000 + SPARE_S);
+    let storms = plan.has(|fault| matches!(fault, Fault::Storm { .. }));
+    if storms {
+        tell("signing the storm's orders");
+    }
+    let orders = storms.then(|| Orders::sign(scene));
+    let load = scene.start_load((plan.length_ms() + plan.exit.load_ms) / 1_000 + SPARE_S);
+    let prober = storms.then(|| Prober::begin(scene, load.began()));
     let began_ms = since_epoch_ms() - millis(load.now());
     let validators = scene.fleet.len();
     let mut run = Run {
@@ -172,6 +188,9 @@ fn one_run(
         maker,
         quiet: Quiet::new(validators),
         suspects: Vec::new(),
+        orders,
+        storm: None,
+        stormed: None,
         rebuilt: None,
         number,
         last: Vec::new(),
@@ -182,8 +201,13 @@ fn one_run(
     };
     let done = run.carry_out(&plan);
     let (length, rto, rebuilt) = (load.now(), run.rto.clone(), run.rebuilt);
+    let stormed = run.stormed;
     let (quiet, suspects) = (run.quiet.clone(), run.suspects.clone());
+    let probes = prober.map(Prober::end).unwrap_or_default();
     let records = scene.end_load(load);
+    if let Some(span) = stormed {
+        weigh(&mut scene.report, span, &probes, &records);
+    }
     scene
         .report
         .timeline
@@ -196,6 +220,66 @@ fn one_run(
         length,
         suspects,
     })
+}
+
+/// What a storm did to cancels, and how soon after it orders were answered as before.
+fn weigh(
+    report: &mut DrillReport,
+    (began, ended): (Duration, Duration),
+    probes: &[Probe],
+    records: &[Record],
+) {
+    let calm = || probes.iter().filter(move |probe| probe.sent < began);
+    let storm = || {
+        let within = began + SETTLING..ended;
+        probes
+            .iter()
+            .filter(move |probe| within.contains(&probe.sent))
+    };
+    let figures = [
+        ("cancels_in_the_storm", storm().count() as f64),
+        ("cancel_before_ms_p99", p99(calm().map(|one| one.answered))),
+        (
+            "cancel_in_storm_ms_p99",
+            p99(storm().map(|one| one.answered)),
+        ),
+        (
+            "cancel_before_waited_ms_p99",
+            p99(calm().map(|one| one.waited)),
+        ),
+        (
+            "cancel_in_storm_waited_ms_p99",
+            p99(storm().map(|one| one.waited)),
+        ),
+    ];
+    for (name, value) in figures {
+        report.figures.insert(name.to_owned(), value);
+    }
+    let latency = |from: Duration, to: Duration| {
+        let due = records.iter().filter(|one| (from..to).contains(&one.due));
+        let answered = due.filter(|one| one.acknowledged());
+        let mut all: Vec<f64> = answered.map(|one| millis(one.answered - one.due)).collect();
+        all.sort_by(f64::total_cmp);
+        all.get(all.len() / 2).copied()
+    };
+    let Some(before) = latency(Duration::ZERO, began) else {
+        return report.finding("no order was answered before the storm");
+    };
+    let calm = (0..60).map(|step| WINDOW * step).find(|after| {
+        let from = ended + *after;
+        latency(from, from + WINDOW).is_some_and(|now| now <= 2.0 * before)
+    });
+    report
+        .figures
+        .insert("order_before_ms_median".into(), before);
+    match calm {
+        Some(after) => drop(
+            report
+                .figures
+                .insert("calm_after_ms".into(), millis(after + WINDOW)),
+        ),
+        None => report.finding("orders were never answered as before the storm"),
+    }
 }
 
 fn since_epoch_ms() -> f64 {
@@ -226,7 +310,7 @@ impl Run<'_, '_> {
         }
         self.mend()?;
         let last = self.load.now();
-        self.watch_until(last + AFTER)?;
+        self.watch_until(last + Duration::from_millis(plan.exit.load_ms))?;
         self.measure(RECOVERY)?;
         let (load, ready) = (self.load, Duration::from_millis(plan.exit.ready_ms));
         while !self.look()? {
@@ -310,8 +394,41 @@ impl Run<'_, '_> {
         (self.tell)(&format!("run {number}: {at:.1} s: {}", parts.join(", ")));
     }
 
+    /// A storm begins; its orders were signed before.
+    pub fn begin_storm(&mut self, rate: u32) {
+        let ids = self.scene.fleet.process_ids();
+        self.figure("resident_before_mib", resident_mib(&ids));
+        if let Some(orders) = self.orders.take() {
+            let validators = self.scene.fleet.ingress();
+            self.storm = Some(Storm::begin(&validators, orders, rate));
+            self.stormed = Some((self.load.now(), self.load.now()));
+        }
+    }
+
+    /// The storm is over.
+    pub fn end_storm(&mut self) {
+        let Some(storm) = self.storm.take() else {
+            return;
+        };
+        let ids = self.scene.fleet.process_ids();
+        self.figure("resident_after_mib", resident_mib(&ids));
+        let tally = storm.end();
+        let now = self.load.now();
+        let began = self.stormed.map_or(now, |(began, _)| began);
+        self.stormed = Some((began, now));
+        let seconds = now.saturating_sub(began).as_secs_f64().max(1e-3);
+        self.figure("storm_offered_per_s", tally.offered as f64 / seconds);
+        self.figure("storm_shed_per_s", tally.shed as f64 / seconds);
+        self.figure("storm_executed_per_s", tally.executed as f64 / seconds);
+    }
+
+    fn figure(&mut self, name: &str, value: f64) {
+        self.scene.report.figures.insert(name.to_owned(), value);
+    }
+
     /// Undoes what the plan left broken.
     fn mend(&mut self) -> Result<(), DrillError> {
+        self.end_storm();
         if let Some(links) = self.scene.fleet.links() {
             links.set_all(|_, _| super::links::Way::default());
         }

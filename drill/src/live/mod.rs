@@ -18,6 +18,7 @@ mod maker;
 mod process;
 mod quiet;
 mod scene;
+mod storm;
 mod strike;
 mod survey;
 
@@ -28,4 +29,5 @@ pub use links::{Links, Way};
 pub use load::{Fate, Load, LoadDriver, Pace, Ready, Record};
 pub use process::{Process, ProcessError};
 pub use scene::{DrillError, DrillSettings, Tell, open_venue};
+pub use storm::placed;
 pub use survey::targets;

@@ -7,6 +7,7 @@ use thiserror::Error;
 
 use super::fleet::{Fleet, FleetError, FleetSettings};
 use super::load::{Load, LoadDriver, Pace, Ready, Record};
+use super::storm;
 use super::survey::{replay, targets};
 use crate::evidence::{DrillReport, Versions};
 use crate::market::{Dice, Listed, LoadPlan, LoadSettings};
@@ -99,7 +100,7 @@ impl Scene {
             seed: plan.seed,
             validators: plan.topology.validators,
             traders: plan.workload.accounts,
-            quoters: QUOTERS,
+            quoters: quoters(plan),
             publish: plan.workload.publish,
             doors: plan.has(Fault::is_of_links),
             snapshot_every: plan.topology.snapshot_every,
@@ -172,6 +173,12 @@ impl Scene {
             self.report.finding("no order was accepted at all");
         }
     }
+}
+
+/// Accounts that quote, those that only a storm uses among them.
+fn quoters(plan: &Plan) -> u32 {
+    let storms = plan.has(|fault| matches!(fault, Fault::Storm { .. }));
+    QUOTERS + if storms { storm::ACCOUNTS } else { 0 }
 }
 
 /// The validators whose engines will drift.

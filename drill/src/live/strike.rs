@@ -52,6 +52,8 @@ pub fn strike(
         Fault::Wipe(_) => wipe(run, who, at)?,
         Fault::Poison => mark(run, b"poison", None)?,
         Fault::Drift(_) => drift(run, who)?,
+        Fault::Storm { rate, .. } => run.begin_storm(*rate),
+        Fault::Calm => run.end_storm(),
         Fault::MakerDrops | Fault::PowerCut { .. } => {}
         _ => {
             for index in who {

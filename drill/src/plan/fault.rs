@@ -122,6 +122,15 @@ pub enum Fault {
     Outdate(Who),
     /// The maker's validator is killed as it leads, while the maker's quotes are under way to it.
     MakerDrops,
+    /// More orders than the venue can take begin to come, beside the load.
+    Storm {
+        /// Orders a second on real processes.
+        rate: u32,
+        /// Orders a second in a simulation.
+        simulated_rate: u32,
+    },
+    /// The storm is over.
+    Calm,
 }
 
 impl Fault {
@@ -145,6 +154,8 @@ impl Fault {
             Self::Drift(_) => "drift",
             Self::Outdate(_) => "outdate",
             Self::MakerDrops => "maker-drops",
+            Self::Storm { .. } => "storm",
+            Self::Calm => "calm",
         }
     }
 
@@ -164,7 +175,12 @@ impl Fault {
             | Self::Clock { who, .. }
             | Self::Drift(who)
             | Self::Outdate(who) => Some(who),
-            Self::Links { .. } | Self::Heal | Self::Poison | Self::MakerDrops => None,
+            Self::Links { .. }
+            | Self::Heal
+            | Self::Poison
+            | Self::MakerDrops
+            | Self::Storm { .. }
+            | Self::Calm => None,
         }
     }
 

@@ -11,6 +11,7 @@ mod random;
 mod shrink;
 mod who;
 
+use std::collections::BTreeMap;
 use std::ops::RangeInclusive;
 
 use serde::{Deserialize, Serialize};
@@ -63,7 +64,7 @@ pub enum PlanError {
 }
 
 /// Who carries a plan out.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case")]
 pub enum Executor {
     /// Real processes, real signals, real files.
@@ -107,6 +108,13 @@ pub struct Topology {
     /// Blocks between snapshots; the node's own figure if absent.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub snapshot_every: Option<u64>,
+    /// In a simulation, where a command costs no time: most commands in a block; the node's own figure
+    /// if absent.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub simulated_block: Option<usize>,
+    /// Likewise: most orders that wait at a validator.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub simulated_orders: Option<usize>,
 }
 
 fn is_venue(engine: &Engine) -> bool {
@@ -120,6 +128,8 @@ impl Default for Topology {
             validators: 4,
             sites: Vec::new(),
             snapshot_every: None,
+            simulated_block: None,
+            simulated_orders: None,
         }
     }
 }
@@ -176,12 +186,15 @@ pub struct Bounds {
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct Exit {
+    /// The load goes on for so long after the last fault.
+    #[serde(default = "a_second")]
+    pub load_ms: u64,
     /// Within this after the last fault every validator votes at the tip again.
     pub ready_ms: u64,
 }
 
 /// A drill.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct Plan {
     /// Its name on the command line.
@@ -212,9 +225,16 @@ pub struct Plan {
     pub bounds: Bounds,
     /// When a run is over.
     pub exit: Exit,
+    /// Figures that the report must have, and what each may be at most, by executor.
+    #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
+    pub at_most: BTreeMap<Executor, BTreeMap<String, f64>>,
     /// What goes wrong, by time.
     #[serde(default)]
     pub faults: Vec<Planned>,
+}
+
+const fn a_second() -> u64 {
+    1_000
 }
 
 const fn first_seed() -> u64 {

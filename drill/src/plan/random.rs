@@ -1,5 +1,7 @@
 //! Plans by seed, for sweeps.
 
+use std::collections::BTreeMap;
+
 use super::{
     Bounds, Engine, Executor, Exit, Fault, Harm, Plan, Planned, Store, Topology, Who, Workload,
 };
@@ -29,8 +31,10 @@ pub fn calm() -> Plan {
             ..Bounds::default()
         },
         exit: Exit {
+            load_ms: 1_000,
             ready_ms: SETTLED_MS,
         },
+        at_most: BTreeMap::new(),
         faults: vec![Planned::at(2_000, Fault::Heal)],
     }
 }

@@ -6,7 +6,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use lifeboat_engine::Command;
-use lifeboat_engine::types::{Digest, TimeMs};
+use lifeboat_engine::types::{Digest, OrderId, TimeMs};
 use lifeboat_node::block::keccak256;
 use lifeboat_node::consensus::Timeouts;
 use lifeboat_node::files::Files as _;
@@ -21,13 +21,11 @@ use super::check::{Findings, is_accepted};
 use super::links::Links;
 use super::stage::Stage;
 use crate::evidence::{Band, DrillReport, Figures, Moment, Traced};
-use crate::live::leader_of;
+use crate::live::{leader_of, placed};
 use crate::market::Dice;
 use crate::plan::{Executor, Fault, Harm, Plan, Planned, Situation, Store};
 
 const STEP_MS: u64 = 25;
-/// The load goes on for so long after the last fault.
-const AFTER_MS: u64 = 1_000;
 /// A torn write lacks so many bytes.
 const TORN_BYTES: usize = 7;
 
@@ -65,7 +63,7 @@ pub fn refuses(plan: &Plan) -> Option<String> {
 /// reproduce it is for the caller to fill in.
 pub fn simulate(plan: &Plan) -> Simulated {
     let stage = Stage::of(plan);
-    let length = plan.length_ms() + AFTER_MS;
+    let length = plan.length_ms() + plan.exit.load_ms;
     let config = ClusterConfig {
         blueprint: stage.blueprint(),
         validators: usize::from(plan.topology.validators),
@@ -90,6 +88,11 @@ pub fn simulate(plan: &Plan) -> Simulated {
             fault: None,
             rto: Vec::new(),
             suspects: Vec::new(),
+            storm: 0,
+            prober: Prober {
+                wanted: plan.has(|fault| matches!(fault, Fault::Storm { .. })),
+                ..Prober::default()
+            },
         };
         run.all(&plan).await
     });
@@ -110,6 +113,12 @@ fn tuning(plan: &Plan) -> Tuning {
     };
     tuning.snapshots.every = plan.topology.snapshot_every.unwrap_or(20);
     tuning.catchup.views_margin = 8;
+    let (orders, block) = (
+        plan.topology.simulated_orders,
+        plan.topology.simulated_block,
+    );
+    tuning.mempool.orders_max = orders.unwrap_or(tuning.mempool.orders_max);
+    tuning.pacing.commands_max = block.unwrap_or(tuning.pacing.commands_max);
     tuning
 }
 
@@ -144,6 +153,21 @@ struct Run {
     rto: Vec<f64>,
     /// Who drifts, since when, and whether that was found.
     suspects: Vec<(usize, TimeMs, bool)>,
+    /// Orders a second beside the load, while a storm blows.
+    storm: u32,
+    prober: Prober,
+}
+
+/// A patient client that rests orders before a storm, and cancels them by their ids while it blows.
+#[derive(Default)]
+struct Prober {
+    /// Whether a storm is to come.
+    wanted: bool,
+    /// Its command under way, when it was sent, and whether it is a cancel.
+    open: Option<(oneshot::Receiver<Answer>, TimeMs, bool)>,
+    resting: Vec<OrderId>,
+    /// How long each cancel waited for its block.
+    waited: Vec<f64>,
 }
 
 impl Run {
@@ -196,7 +220,7 @@ impl Run {
         planned.sort_by_key(|(at_ms, _)| *at_ms);
         let end = planned.last().map_or(0, |(at_ms, _)| *at_ms);
         let measured = planned.iter().any(|(_, one)| one.measured);
-        let after = if measured { AFTER_MS } else { 0 };
+        let after = if measured { plan.exit.load_ms } else { 0 };
         let mut faults = planned.into_iter().peekable();
         let mut last = Vec::new();
         let chance = f64::from(plan.workload.simulated_rate) * STEP_MS as f64 / 1e3;
@@ -207,7 +231,71 @@ impl Run {
             if self.dice.chance(chance) {
                 self.submit();
             }
+            self.blow();
             self.step().await;
+        }
+    }
+
+    /// A step's share of a storm, and the prober's next move.
+    fn blow(&mut self) {
+        if self.prober.wanted {
+            self.probe();
+        }
+        if self.storm == 0 {
+            return;
+        }
+        let share = f64::from(self.storm) * STEP_MS as f64 / 1e3;
+        for _ in 0..share as u32 {
+            self.submit();
+        }
+        if self.dice.chance(share.fract()) {
+            self.submit();
+        }
+    }
+
+    /// The prober rests orders until a storm comes, and then cancels one after the other.
+    fn probe(&mut self) {
+        let storms = self.storm > 0;
+        if let Some((answer, sent, is_cancel)) = &mut self.prober.open {
+            match answer.try_recv() {
+                Err(oneshot::error::TryRecvError::Empty) => return,
+                Ok(Answer::Outcome(outcome)) if *is_cancel => {
+                    self.prober.waited.push(outcome.time.since(*sent) as f64);
+                }
+                Ok(Answer::Outcome(outcome)) => self.prober.resting.extend(placed(&outcome)),
+                Ok(Answer::Busy) if *is_cancel => self.findings.report.finding("a cancel was shed"),
+                _ => {}
+            }
+            self.prober.open = None;
+        }
+        let resting = match storms {
+            true => self.prober.resting.pop(),
+            false => None,
+        };
+        if storms && resting.is_none() {
+            return;
+        }
+        if let Some(command) = self.stage.probe(resting) {
+            let sent = self.cluster.now();
+            let answer = self.cluster.submit(0, command);
+            self.prober.open = Some((answer, sent, resting.is_some()));
+        }
+    }
+
+    /// What a storm came to.
+    fn weather(&mut self) {
+        self.storm = 0;
+        self.prober.wanted = false;
+        let mut waited = std::mem::take(&mut self.prober.waited);
+        waited.sort_by(f64::total_cmp);
+        let place = (waited.len() * 99).div_ceil(100).saturating_sub(1);
+        let nodes = (0..self.cluster.len()).filter_map(|index| self.cluster.node(index));
+        let shed: u64 = nodes.map(|node| node.shed()).sum();
+        let figures = &mut self.findings.report.figures;
+        figures.insert("cancels_in_the_storm".into(), waited.len() as f64);
+        figures.insert("orders_shed".into(), shed as f64);
+        if let Some(p99) = waited.get(place) {
+            figures.insert("cancel_in_storm_waited_ms_p99".into(), *p99);
         }
     }
 
@@ -263,6 +351,8 @@ impl Run {
             Fault::Heal => self.links.heal(),
             Fault::Stop(_) => self.links.halt(who, true),
             Fault::Resume(_) => self.links.halt(who, false),
+            Fault::Storm { simulated_rate, .. } => self.storm = *simulated_rate,
+            Fault::Calm => self.weather(),
             Fault::Poison => self.mark(b"poison"),
             Fault::Drift(_) => {
                 let now = self.cluster.now();

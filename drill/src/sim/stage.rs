@@ -3,8 +3,10 @@
 use std::collections::BTreeSet;
 use std::sync::Arc;
 
-use lifeboat_engine::command::{Action, PlaceOrder};
-use lifeboat_engine::types::{AccountId, ChainId, ClientOrderId, Side, TimeMs, ValidatorId};
+use lifeboat_engine::command::{Action, OrderRef, PlaceOrder};
+use lifeboat_engine::types::{
+    AccountId, ChainId, ClientOrderId, OrderId, Side, TimeMs, ValidatorId,
+};
 use lifeboat_engine::{Command, Genesis, Parameters};
 use lifeboat_node::machine::Blueprint;
 use lifeboat_node::sim::{Cluster, TallyBlueprint, user_command};
@@ -55,6 +57,7 @@ pub struct Market {
     target: Option<Listed>,
     commands: Vec<Command>,
     marks: u64,
+    probes: u64,
 }
 
 impl Stage {
@@ -138,6 +141,14 @@ impl Stage {
             Self::Venue(market) => market.marked(label),
         }
     }
+
+    /// An order that rests, or the cancel of one by its id, from an account of its own.
+    pub fn probe(&mut self, resting: Option<OrderId>) -> Option<Command> {
+        match self {
+            Self::Tally { .. } => None,
+            Self::Venue(market) => market.probe(resting),
+        }
+    }
 }
 
 /// What counts.
@@ -158,7 +169,7 @@ impl Market {
             takers: 0,
             clients: 0,
             traders: plan.workload.accounts,
-            quoters: 1,
+            quoters: 2,
         };
         let mut parameters = Parameters::default();
         parameters.modes.agreement_ms = AGREEMENT_MS;
@@ -206,6 +217,7 @@ impl Market {
             target: None,
             commands: Vec::new(),
             marks: 0,
+            probes: 0,
         }
     }
 
@@ -253,6 +265,18 @@ impl Market {
             Command::Validator(_) => false,
         };
         Some((command, order))
+    }
+
+    fn probe(&mut self, resting: Option<OrderId>) -> Option<Command> {
+        let listed = self.target?;
+        self.probes += 1;
+        let all = self.settings;
+        let account = AccountId::new(all.first_account.get() + all.traders + 1);
+        let mut participant = Participant::development(all.seed, account, CHAIN).after(self.probes);
+        Some(participant.sign(match resting {
+            Some(order) => Action::CancelOrder(OrderRef::Id(order)),
+            None => Action::PlaceOrder(listed.order(Side::Buy, listed.lots(1), listed.tick)),
+        }))
     }
 
     fn marked(&mut self, label: &[u8]) -> Option<Command> {

@@ -4,7 +4,7 @@ use alloc::vec::Vec;
 
 use super::{Engine, INSURANCE_FUND};
 use crate::block::Signer;
-use crate::command::{Action, UserCommand, UserPayload};
+use crate::command::{Action, CancelScope, UserCommand, UserPayload};
 use crate::event::Event;
 use crate::modes::{Activity, permits};
 use crate::reject::Reject;
@@ -93,12 +93,15 @@ impl Engine {
             Some(at) => account.sessions.get_mut(at).map(|s| &mut s.nonces),
             None => Some(&mut account.owner_nonces),
         };
-        let fresh = nonces.is_some_and(|window| window.consume(payload.nonce));
-        if fresh {
-            Ok(())
-        } else {
-            Err(Reject::StaleNonce)
+        let window = nonces.ok_or(Reject::StaleNonce)?;
+        if !window.consume(payload.nonce) {
+            return Err(Reject::StaleNonce);
         }
+        if matches!(payload.action, Action::CancelAll(CancelScope::Account)) {
+            // A cancel goes ahead of orders on its way here: none that it should have met may follow it.
+            window.fence(payload.nonce);
+        }
+        Ok(())
     }
 
     fn register_session(

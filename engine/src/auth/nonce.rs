@@ -57,6 +57,14 @@ impl NonceWindow {
         true
     }
 
+    /// Marks everything below `nonce` as used: what its key signed earlier and comes later is stale.
+    pub fn fence(&mut self, nonce: Nonce) {
+        let age = self.highest.saturating_sub(nonce.get());
+        let shift = u32::try_from(age).unwrap_or(u32::MAX);
+        let below = u128::MAX.checked_shl(shift).unwrap_or(0);
+        self.set_used(self.used() | below);
+    }
+
     fn bit(&self, age: u64) -> bool {
         let shift = u32::try_from(age).unwrap_or(u32::MAX);
         self.used().checked_shr(shift).unwrap_or(0) & 1 == 1
@@ -96,6 +104,24 @@ mod tests {
                     used.insert(nonce);
                 }
             }
+        }
+    }
+
+    #[test]
+    fn a_fence_makes_everything_below_it_stale_and_nothing_above() {
+        for at in [1, 5, 100, 127, 128, 300] {
+            let mut window = NonceWindow::default();
+            assert!(window.consume(Nonce::new(300)));
+            window.fence(Nonce::new(at));
+            for nonce in 1..300 {
+                let fresh = nonce > at && 300 - nonce < NONCE_WINDOW;
+                assert_eq!(
+                    window.is_fresh(Nonce::new(nonce)),
+                    fresh,
+                    "{nonce} under {at}"
+                );
+            }
+            assert!(window.is_fresh(Nonce::new(301)));
         }
     }
 

@@ -99,6 +99,8 @@ pub struct TestVenue {
     pub paused: AtomicBool,
     /// While set, commands are refused as over the queue's bound.
     pub busy: AtomicBool,
+    /// The venue is under load.
+    pub pressed: AtomicBool,
     /// While set, commands are taken and lost.
     pub lossy: AtomicBool,
     /// The height up to which blocks count as published.
@@ -150,6 +152,7 @@ impl TestVenue {
             wake: Notify::new(),
             paused: AtomicBool::new(false),
             busy: AtomicBool::new(false),
+            pressed: AtomicBool::new(false),
             lossy: AtomicBool::new(false),
             published: watch::Sender::new(Height::new(0)),
             time: AtomicU64::new(plan.start),
@@ -375,6 +378,10 @@ impl Venue for TestVenue {
 
     fn subscribe(&self) -> broadcast::Receiver<Arc<AppliedBlock>> {
         self.blocks.subscribe()
+    }
+
+    fn pressure(&self) -> f64 {
+        f64::from(u8::from(self.pressed.load(Ordering::SeqCst)))
     }
 
     fn status(&self) -> VenueStatus {

@@ -7,27 +7,33 @@ use bytes::Bytes;
 use ed25519_zebra::{SigningKey, VerificationKeyBytes};
 use lifeboat_engine::auth::check_batch;
 use lifeboat_engine::command::{
-    Action, CancelScope, MassQuote, UserCommand, UserPayload, UserSignature,
+    Action, CancelScope, MassQuote, OrderRef, QuoteEntry, QuoteSide, UserCommand, UserPayload,
+    UserSignature,
 };
 use lifeboat_engine::types::{
-    AccountId, ChainId, Digest, Height, Nonce, PublicKey, RecoveryPolicy, TimeMs,
+    AccountId, ChainId, ClientOrderId, Digest, Height, InstrumentId, Nonce, OrderId, Price,
+    PublicKey, Qty, RecoveryPolicy, TimeMs,
 };
 use lifeboat_engine::{Command, Event, Reject};
 use lifeboat_node::block::keccak256;
-use lifeboat_node::mempool::{Admission, Mempool, MempoolLimits, Pending};
+use lifeboat_node::mempool::{Admission, Mempool, MempoolLimits, Pending, Rank};
 use lifeboat_node::outcome::{Answer, Outcome, Verdict, Waiter, spans};
 use tokio::sync::oneshot;
 
 const CHAIN: ChainId = ChainId([1; 32]);
 
 fn pending(account: u32, nonce: u64, valid_until: u64, cancel: bool) -> Pending {
-    let signing = SigningKey::from([5; 32]);
     let action = if cancel {
         Action::CancelAll(CancelScope::Account)
     } else {
         let (entries, recovery) = (Vec::new(), RecoveryPolicy::Cancel);
         Action::MassQuote(MassQuote { entries, recovery })
     };
+    acting(account, nonce, valid_until, action)
+}
+
+fn acting(account: u32, nonce: u64, valid_until: u64, action: Action) -> Pending {
+    let signing = SigningKey::from([5; 32]);
     let payload = UserPayload {
         account: AccountId::new(account),
         nonce: Nonce::new(nonce),
@@ -123,6 +129,80 @@ fn bounds_refuse_and_never_drop() {
     assert_eq!(mempool.len(), 4);
     mempool.executed(pending(1, 0, 0, true).key, outcome(0));
     assert_eq!(mempool.add(pending(1, 2, 0, true), None), Admission::Added);
+}
+
+#[test]
+fn orders_are_shed_first_and_cancels_find_room() {
+    let limits = MempoolLimits {
+        orders_max: 3,
+        orders_per_account_max: 2,
+        ..MempoolLimits::default()
+    };
+    let mut mempool = Mempool::new(limits);
+    let sheds = |mempool: &Mempool, account, cancel| {
+        let next = pending(account, 9, 0, cancel);
+        mempool.sheds(next.checked.command(), next.bytes.len())
+    };
+    mempool.add(pending(1, 0, 0, false), None);
+    mempool.add(pending(1, 1, 0, false), None);
+    assert!(sheds(&mempool, 1, false), "one account has its share");
+    assert!(!sheds(&mempool, 2, false));
+    mempool.add(pending(2, 0, 0, false), None);
+    assert!(sheds(&mempool, 3, false), "everybody's share is taken");
+    assert!((mempool.pressure() - 1.0).abs() < 1e-9);
+    for nonce in 2..9 {
+        assert!(!sheds(&mempool, 1, true));
+        mempool.add(pending(1, nonce, 0, true), None);
+    }
+    assert!(
+        (mempool.pressure() - 1.0).abs() < 1e-9,
+        "cancels press nobody"
+    );
+    // What a peer let in is never refused for a share.
+    assert_eq!(mempool.add(pending(3, 0, 0, false), None), Admission::Added);
+}
+
+#[test]
+fn every_command_has_its_rank() {
+    let quote = |qty| QuoteSide {
+        price: Price::new(1),
+        qty: Qty::new(qty),
+    };
+    let entry = |bid, ask| QuoteEntry {
+        instrument: InstrumentId::new(0),
+        bid,
+        ask,
+    };
+    let quotes = |entries| {
+        Action::MassQuote(MassQuote {
+            entries,
+            recovery: RecoveryPolicy::Cancel,
+        })
+    };
+    let ranks = [
+        (quotes(Vec::new()), Rank::Order),
+        (quotes(vec![entry(Some(quote(0)), None)]), Rank::Ahead),
+        (
+            quotes(vec![entry(Some(quote(0)), Some(quote(1)))]),
+            Rank::Order,
+        ),
+        (
+            Action::CancelOrder(OrderRef::Id(OrderId::new(7))),
+            Rank::Ahead,
+        ),
+        (
+            Action::CancelOrder(OrderRef::ClientId(ClientOrderId::new(7))),
+            Rank::InLine,
+        ),
+        (Action::CancelAll(CancelScope::Quotes), Rank::Ahead),
+    ];
+    for (action, rank) in ranks {
+        let mut command = pending(1, 0, 0, true).checked.command().clone();
+        if let Command::User(user) = &mut command {
+            user.payload.action = action;
+        }
+        assert_eq!(Rank::of(&command), rank, "{command:?}");
+    }
 }
 
 #[test]
