@@ -12,6 +12,7 @@ use lifeboat_engine::types::{ChainId, Nonce, Price, PublicKey, TimeMs, Underlyin
 use super::dice::Dice;
 use super::instruments::Instruments;
 use super::outlook::Outlook;
+use super::stress::SourceFaults;
 
 /// Proposals of one step: well under the nonce window, so that none grows stale on the way.
 const PROPOSALS_PER_STEP: usize = 64;
@@ -37,6 +38,8 @@ pub struct Feed {
     last_nonce: u64,
     /// Proposals that are due and not made yet.
     due: VecDeque<Proposal>,
+    /// What is wrong with its sources.
+    faults: Option<SourceFaults>,
 }
 
 impl Feed {
@@ -48,7 +51,15 @@ impl Feed {
             chain,
             last_nonce: 0,
             due: VecDeque::new(),
+            faults: None,
         }
+    }
+
+    /// The same feed with sources that report wrongly.
+    #[must_use]
+    pub fn with_faults(mut self, faults: SourceFaults) -> Self {
+        self.faults = Some(faults);
+        self
     }
 
     /// Moves the nonces past everything an earlier process can have used.
@@ -77,7 +88,10 @@ impl Feed {
         let count = self.due.len().min(PROPOSALS_PER_STEP);
         let mut reports: Vec<Report> = self.due.drain(..count).map(Report::Attest).collect();
         for underlying in instruments.underlyings() {
-            let observation = self.observe(outlook, instruments, underlying, now);
+            let mut observation = self.observe(outlook, instruments, underlying, now);
+            if let (Some(faults), Some(observation)) = (&mut self.faults, &mut observation) {
+                faults.apply(observation);
+            }
             reports.extend(observation.map(Report::Observe));
         }
         reports

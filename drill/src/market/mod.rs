@@ -22,6 +22,7 @@ mod recording;
 mod replay;
 mod simulated;
 mod simulation;
+mod stress;
 mod taker;
 
 pub use black76::{Valuation, value};
@@ -38,4 +39,5 @@ pub use recording::{RecordedChain, RecordedOption, Recording, RecordingError};
 pub use replay::ReplayOutlook;
 pub use simulated::{SimulatedOutlook, SimulatedUnderlying};
 pub use simulation::{Simulation, SimulationSettings};
+pub use stress::{Move, Moved, SourceFault, SourceFaults, Stress, StressedOutlook, Wrong};
 pub use taker::{Taker, TakerSettings};

@@ -131,15 +131,19 @@ impl Simulation {
         self.mode = mode;
     }
 
-    /// What the participants send by block time `now`; nothing unless the venue is open.
+    /// What the participants send by block time `now`: makers quote once orders may rest, takers trade
+    /// while the venue is open.
     pub fn step(&mut self, now: TimeMs) -> Vec<Command> {
-        if self.mode != Mode::Open {
-            return Vec::new();
+        let mut commands = Vec::new();
+        if !matches!(self.mode, Mode::Open | Mode::PostOnly) {
+            return commands;
         }
         let outlook = self.outlook.as_mut();
-        let mut commands = Vec::new();
         for maker in &mut self.makers {
             commands.extend(maker.step(outlook, &self.instruments, now));
+        }
+        if self.mode != Mode::Open {
+            return commands;
         }
         for taker in &mut self.takers {
             commands.extend(taker.step(outlook, &self.instruments, now));
