@@ -140,9 +140,7 @@ impl Rank {
             return Self::Ahead;
         };
         match &user.payload.action {
-            Action::PlaceOrder(_) | Action::AmendOrder(_) | Action::SealOrder { .. } => {
-                Self::Order
-            }
+            Action::PlaceOrder(_) | Action::AmendOrder(_) | Action::SealOrder { .. } => Self::Order,
             Action::CancelOrder(OrderRef::ClientId(_)) => Self::InLine,
             Action::MassQuote(quotes) if !only_pull(&quotes.entries) => Self::Order,
             _ => Self::Ahead,

@@ -13,8 +13,8 @@ const SECOND: u64 = 1_000;
 const MINUTE: u64 = 60 * SECOND;
 /// The trouble begins when everybody has what the day needs.
 const TROUBLE: u64 = 10 * MINUTE;
-/// Lots of the victim's short straddle: much for its million.
-const LOTS: i64 = 3_500;
+/// Lots by which a position grows until there is no margin for more.
+const LOTS: i64 = 250;
 const NEVER: u64 = u64::MAX / 4;
 
 /// Every day, the oldest first.
@@ -74,6 +74,8 @@ pub const DAYS: &[Day] = &[
 fn believing(parameters: &mut Parameters) {
     parameters.index.clamp_ppm = 4_000_000_000;
     parameters.index.sources_min = 1;
+    parameters.index.frozen_ms = NEVER;
+    parameters.index.dispersion_ppm_max = u32::MAX;
 }
 
 /// A venue that goes on as if there had been no outage.
@@ -100,10 +102,9 @@ fn played(stage: &mut Stage, who: Actor) -> Played {
 /// An account that is short a straddle, as far as its margin goes.
 fn short_straddle(stage: &mut Stage) -> Result<(), Finding> {
     stage.until(MINUTE)?;
-    for kind in [OptionKind::Put, OptionKind::Call] {
-        let listed = need(stage.option(kind, 1.0, 20))?;
-        stage.hold(Actor::Victim, &listed, -LOTS)?;
-    }
+    let put = need(stage.option(OptionKind::Put, 1.0, 20))?;
+    let call = need(stage.option(OptionKind::Call, 1.0, 20))?;
+    stage.sell_most(Actor::Victim, &[put, call], LOTS)?;
     stage.until(TROUBLE - SECOND)?;
     stage.remember();
     Ok(())
@@ -179,6 +180,7 @@ fn bitmex_2020(ruled: bool) -> Result<Played, Finding> {
     stage.remember();
     let listed = need(stage.option(OptionKind::Call, 1.0, 5))?;
     let ask = need(stage.engine().best(listed.id, Side::Sell))?;
+    let ask = need(listed.on_tick(Side::Sell, 1.05 * ask.get() as f64 / 1e6))?;
     let order = PlaceOrder {
         time_in_force: TimeInForce::ImmediateOrCancel,
         ..listed.order(Side::Buy, listed.lots(20), ask)

@@ -31,7 +31,7 @@ const BLOCK_MS: u64 = 1_000;
 /// A part of an account in liquidation that the backstop maker bids for, in millionths.
 const BACKSTOP_PART_PPM: u32 = 50_000;
 /// Attempts to come to a position.
-const ATTEMPTS: usize = 400;
+const ATTEMPTS: usize = 8;
 /// Bitcoin.
 pub const BTC: UnderlyingId = UnderlyingId::new(0);
 
@@ -40,8 +40,6 @@ pub const BTC: UnderlyingId = UnderlyingId::new(0);
 pub enum Actor {
     /// Who may lose what it should not.
     Victim,
-    /// Another one.
-    Second,
     /// Who hopes to gain.
     Vulture,
     /// Buys parts of accounts in liquidation at the auction's price.
@@ -116,7 +114,9 @@ impl Stage {
             };
             let faults = SourceFaults::new(stress.faults.clone(), START);
             Observer {
-                feed: Feed::new(settings, [1 + number as u8; 32], CHAIN).with_faults(faults),
+                feed: Feed::new(settings, [1 + number as u8; 32], CHAIN)
+                    .with_faults(faults)
+                    .without_forwards(),
                 outlook: Box::new(calm(stress)),
             }
         };
@@ -128,7 +128,11 @@ impl Stage {
             first_account: cast.first_maker(),
             makers: MAKERS,
             takers: 0,
-            maker: MakerSettings::default(),
+            maker: MakerSettings {
+                lots: 500,
+                inventory_lots_max: 1_000_000,
+                ..MakerSettings::default()
+            },
             taker: TakerSettings::default(),
             steps: steps.collect(),
         };
@@ -263,6 +267,25 @@ impl Stage {
         value.map_or(0.0, |value| value.price)
     }
 
+    /// Goes as far as margin allows: sells all of these alike, step by step, until one is refused.
+    ///
+    /// # Errors
+    /// What the auditor found, or that there is no such position.
+    pub fn sell_most(&mut self, who: Actor, all: &[Listed], step: i64) -> Result<(), Finding> {
+        for lots in (1..).map(|n| -step * n) {
+            for listed in all {
+                if let Err(finding) = self.hold(who, listed, lots) {
+                    let full = self
+                        .counts
+                        .rejects
+                        .contains_key(&Reject::MarginBelowInitial);
+                    return if full { Ok(()) } else { Err(finding) };
+                }
+            }
+        }
+        Ok(())
+    }
+
     /// Trades with the makers until the actor holds so many lots.
     ///
     /// # Errors
@@ -279,7 +302,7 @@ impl Stage {
                 let missing = u32::try_from(held.abs_diff(lots)).unwrap_or(u32::MAX);
                 let order = PlaceOrder {
                     time_in_force: TimeInForce::ImmediateOrCancel,
-                    ..listed.order(side, listed.lots(missing.min(20)), price)
+                    ..listed.order(side, listed.lots(missing.min(500)), price)
                 };
                 self.send(who, Action::PlaceOrder(order));
             }

@@ -40,6 +40,8 @@ pub struct Feed {
     due: VecDeque<Proposal>,
     /// What is wrong with its sources.
     faults: Option<SourceFaults>,
+    /// Whether it sees forwards.
+    forwards: bool,
 }
 
 impl Feed {
@@ -52,6 +54,7 @@ impl Feed {
             last_nonce: 0,
             due: VecDeque::new(),
             faults: None,
+            forwards: true,
         }
     }
 
@@ -59,6 +62,13 @@ impl Feed {
     #[must_use]
     pub fn with_faults(mut self, faults: SourceFaults) -> Self {
         self.faults = Some(faults);
+        self
+    }
+
+    /// The same feed without forwards: the venue takes the index for them.
+    #[must_use]
+    pub const fn without_forwards(mut self) -> Self {
+        self.forwards = false;
         self
     }
 
@@ -116,9 +126,9 @@ impl Feed {
             let price = price(outlook.forward(underlying, expiry, now)?);
             Some(ForwardPrice { expiry, price })
         };
-        let forwards = instruments
-            .expiries(underlying)
-            .into_iter()
+        let expiries = instruments.expiries(underlying).into_iter();
+        let forwards = expiries
+            .filter(|_| self.forwards)
             .filter_map(forward)
             .collect();
         Some(Observation {

@@ -304,6 +304,7 @@ impl LedgerAuditor {
                 buyer,
                 part_ppm,
                 price,
+                ..
             } => {
                 self.move_part(*account, *buyer, i128::from(*part_ppm));
                 // Under zero it is the fund that pays the buyer.
