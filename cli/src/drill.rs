@@ -4,6 +4,7 @@ use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant};
 
 use anyhow::{Context as _, Result, bail};
+use lifeboat_drill::days::{self, DAYS, Day};
 use lifeboat_drill::evidence::{self, DrillReport};
 use lifeboat_drill::live::{self, BenchSettings, DrillSettings};
 use lifeboat_drill::plan::{self, Executor, LIBRARY, Plan};
@@ -28,6 +29,9 @@ pub fn drill(arguments: &DrillArguments) -> Result<()> {
     };
     if let Some(drill) = SettlementDrill::named(name) {
         return settlement(drill, arguments, say);
+    }
+    if let Some(day) = days::find(name) {
+        return play(day, arguments, say);
     }
     let plan = chosen(name, arguments)?;
     let folder = evidence_folder(arguments.keep.as_deref(), &plan.name)?;
@@ -70,6 +74,17 @@ fn settlement(drill: SettlementDrill, arguments: &DrillArguments, say: Say) -> R
     conclude(&report, say)
 }
 
+/// A day on which a venue lost its users' money, by the rules and without the one that it is about.
+fn play(day: &Day, arguments: &DrillArguments, say: Say) -> Result<()> {
+    let folder = evidence_folder(arguments.keep.as_deref(), day.name)?;
+    let report = day.report(folder.clone());
+    evidence::write(&folder, &day.plan(), &report)
+        .with_context(|| format!("writing the evidence into {}", folder.display()))?;
+    say.line(day.about);
+    say.line(format!("The rule: {}.", day.rule));
+    conclude(&report, say)
+}
+
 fn list(say: Say) -> Result<()> {
     for (_, text) in LIBRARY {
         let plan = Plan::parse("the library", text)?;
@@ -83,6 +98,12 @@ fn list(say: Say) -> Result<()> {
     for drill in SettlementDrill::ALL {
         let (name, title) = (drill.name(), drill.title());
         say.line(format!("{name:<12} {title:<52} live, simulated"));
+    }
+    for day in DAYS {
+        say.line(format!(
+            "{:<12} {:<52} with and without the rule",
+            day.name, day.title
+        ));
     }
     Ok(())
 }

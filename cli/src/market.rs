@@ -1,12 +1,13 @@
 //! Drives what a venue lives on: validators' observations, makers and takers, block by block.
 
+use std::path::Path;
 use std::sync::{Arc, PoisonError};
 use std::time::Duration;
 
 use anyhow::Result;
 use lifeboat_drill::market::{
     Cast, Instruments, MakerSettings, Outlook, Recording, ReplayOutlook, SimulatedOutlook,
-    Simulation, SimulationSettings, TakerSettings,
+    Simulation, SimulationSettings, StressFile, TakerSettings,
 };
 use lifeboat_engine::instrument::Instrument;
 use lifeboat_engine::params::Parameters;
@@ -142,7 +143,8 @@ pub async fn observe(
         let node = current.borrow_and_update().clone();
         if let Some(node) = node {
             let mut instruments = Instruments::new(steps(&genesis.parameters));
-            observe_node(&voice, scene.outlook(), &mut instruments, &node).await;
+            let market = (scene.outlook(), config.data.as_path());
+            observe_node(&voice, market, &mut instruments, &node).await;
         }
         if current.changed().await.is_err() {
             return;
@@ -152,7 +154,7 @@ pub async fn observe(
 
 async fn observe_node(
     voice: &Voice,
-    mut outlook: Box<dyn Outlook>,
+    (mut outlook, folder): (Box<dyn Outlook>, &Path),
     instruments: &mut Instruments,
     node: &NodeHandle,
 ) {
@@ -170,9 +172,15 @@ async fn observe_node(
         .iter()
         .for_each(|instrument| instruments.list(instrument.id, instrument.terms));
     let mut observed_at = TimeMs::new(0);
+    let mut calm = true;
     loop {
         if now.since(observed_at) >= OBSERVE_MS {
             observed_at = now;
+            if let (true, Some(script)) = (calm, StressFile::read(folder)) {
+                calm = false;
+                feed().suffer(script.faults());
+                outlook = Box::new(script.outlook(outlook));
+            }
             let reports = feed().step(outlook.as_mut(), instruments, now);
             send(node, reports);
         }

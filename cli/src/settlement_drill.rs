@@ -17,6 +17,7 @@ use lifeboat_chain::{
     Address, ChainKey, Clock, Development, EmbeddedChain, Finality, RpcChain, RpcConfig,
 };
 use lifeboat_drill::evidence::DrillReport;
+use lifeboat_drill::market::Stress;
 use lifeboat_drill::plan::{Bounds, Executor, Exit, Plan, Topology, Workload};
 use lifeboat_proof::exit::SettlementChain;
 use serde_json::Value;
@@ -131,7 +132,8 @@ impl SettlementDrill {
                 load_ms: 0,
                 ready_ms: 0,
             },
-            at_most: std::collections::BTreeMap::new(),
+            at_most: BTreeMap::new(),
+            stress: Stress::default(),
             faults: Vec::new(),
         }
     }

@@ -9,11 +9,12 @@ mod cases;
 mod stage;
 
 use std::collections::BTreeMap;
+use std::path::PathBuf;
 
 use lifeboat_engine::types::Mode;
 
 use crate::evidence::{DrillReport, Moment, mode_name};
-use crate::plan::{Executor, Plan};
+use crate::plan::{self, Executor, Plan};
 use crate::twin::Finding;
 
 pub use cases::DAYS;
@@ -72,16 +73,29 @@ impl Day {
         })
     }
 
+    /// The day as a plan, for its evidence.
+    pub fn plan(&self) -> Plan {
+        Plan {
+            name: self.name.to_owned(),
+            title: self.title.to_owned(),
+            about: format!("{} The rule: {}.", self.about, self.rule),
+            invariants: vec!["I1".to_owned()],
+            faults: Vec::new(),
+            ..plan::calm()
+        }
+    }
+
     /// The day as a drill's report. It passes when the rules lost no more than they may, and less than
     /// without the rule.
-    pub fn report(&self, plan: &Plan, reproduce: String) -> DrillReport {
-        let folder = std::path::PathBuf::new();
-        let mut report = DrillReport::of(plan, Executor::Simulated, folder, reproduce);
+    pub fn report(&self, folder: PathBuf) -> DrillReport {
+        let plan = self.plan();
+        let reproduce = format!("lifeboat drill {}", self.name);
+        let mut report = DrillReport::of(&plan, Executor::Simulated, folder, reproduce);
         match self.compare() {
             Ok(both) => self.judge(&mut report, &both),
             Err(finding) => report.finding(finding.to_string()),
         }
-        report.conclude(plan);
+        report.conclude(&plan);
         report
     }
 

@@ -113,10 +113,10 @@ impl Stage {
                 noise: 2e-4,
             };
             let faults = SourceFaults::new(stress.faults.clone(), START);
+            let mut feed = Feed::new(settings, [1 + number as u8; 32], CHAIN).without_forwards();
+            feed.suffer(faults);
             Observer {
-                feed: Feed::new(settings, [1 + number as u8; 32], CHAIN)
-                    .with_faults(faults)
-                    .without_forwards(),
+                feed,
                 outlook: Box::new(calm(stress)),
             }
         };

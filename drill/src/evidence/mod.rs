@@ -4,6 +4,7 @@
 //! **Owns** the folder's layout: `plan.toml`, `report.json`, `timeline.jsonl`, `report.html`; beside
 //! them lie `logs/` and `venue/` of a live run. **Never** judges.
 
+mod market;
 mod page;
 mod plot;
 mod report;
@@ -15,6 +16,7 @@ use std::path::Path;
 
 use lifeboat_engine::types::Mode;
 
+pub use market::MarketFigures;
 pub use page::page;
 pub use report::{DrillReport, Figures, RootAt, Versions, millis};
 pub use timeline::{Band, Moment, SAMPLE_MS, Sample, Timeline, Traced};

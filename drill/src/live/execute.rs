@@ -18,6 +18,7 @@ use super::scene::{DrillError, DrillSettings, Scene, Tell};
 use super::storm::{Orders, Probe, Prober, Storm, p99, resident_mib};
 use super::strike::strike;
 use crate::evidence::{self, DrillReport, Figures, Moment, Traced, millis, mode_name};
+use crate::market::{Stress, StressFile};
 use crate::plan::{Executor, Fault, Plan, Planned, Situation};
 
 /// Between two looks at all validators.
@@ -181,6 +182,12 @@ fn one_run(
     let load = scene.start_load((plan.length_ms() + plan.exit.load_ms) / 1_000 + SPARE_S);
     let prober = storms.then(|| Prober::begin(scene, load.began()));
     let began_ms = since_epoch_ms() - millis(load.now());
+    if plan.stress != Stress::default() {
+        scene.fleet.suffer(&StressFile {
+            began_ms: began_ms as u64,
+            stress: plan.stress.clone(),
+        })?;
+    }
     let validators = scene.fleet.len();
     let mut run = Run {
         scene,

@@ -24,6 +24,7 @@ use thiserror::Error;
 
 use super::links::Links;
 use super::process::{Process, ProcessError};
+use crate::market::StressFile;
 
 /// How often a condition is looked at.
 const LOOK_EVERY: Duration = Duration::from_millis(10);
@@ -212,6 +213,18 @@ impl Fleet {
         let mut node = NodeFile::load(path)?;
         change(&mut node);
         write_toml(path, &node)
+    }
+
+    /// Every validator's market goes by a script from now on.
+    ///
+    /// # Errors
+    /// When a data folder takes no file.
+    pub fn suffer(&self, script: &StressFile) -> Result<(), FleetError> {
+        for validator in &self.validators {
+            let written = script.write(&validator.data);
+            written.map_err(io_error(&validator.data))?;
+        }
+        Ok(())
     }
 
     /// A validator's data folder.

@@ -18,7 +18,7 @@ use super::fleet::{Fleet, FleetError, leader_of};
 use super::load::{Fate, Record};
 use super::maker::Maker;
 use super::scene::Scene;
-use crate::evidence::{Band, DrillReport, RootAt, mode_name};
+use crate::evidence::{Band, DrillReport, MarketFigures, RootAt, mode_name};
 use crate::log_audit::audit_log;
 use crate::plan::Plan;
 
@@ -291,6 +291,7 @@ fn audit(
     report: &mut DrillReport,
 ) -> Result<Audited, FleetError> {
     let mut found = Audited::default();
+    let mut market = MarketFigures::default();
     let mut each = |record: &LogRecord, events: &[Event]| {
         let keys = record.block.body().keys();
         for (key, span) in keys.iter().zip(spans(events, keys.len())) {
@@ -299,6 +300,7 @@ fn audit(
                 *found.effects.entry(*key).or_insert(0) += 1;
             }
         }
+        market.note(events);
         for event in events {
             if let Event::ModeChanged { to, .. } = event {
                 found
@@ -328,5 +330,6 @@ fn audit(
         }
         Err(finding) => report.finding(finding.to_string()),
     }
+    report.figures.extend(market.named());
     Ok(found)
 }

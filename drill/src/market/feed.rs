@@ -58,11 +58,9 @@ impl Feed {
         }
     }
 
-    /// The same feed with sources that report wrongly.
-    #[must_use]
-    pub fn with_faults(mut self, faults: SourceFaults) -> Self {
+    /// From now on its sources report wrongly, as a script says.
+    pub fn suffer(&mut self, faults: SourceFaults) {
         self.faults = Some(faults);
-        self
     }
 
     /// The same feed without forwards: the venue takes the index for them.

@@ -39,5 +39,7 @@ pub use recording::{RecordedChain, RecordedOption, Recording, RecordingError};
 pub use replay::ReplayOutlook;
 pub use simulated::{SimulatedOutlook, SimulatedUnderlying};
 pub use simulation::{Simulation, SimulationSettings};
-pub use stress::{Move, Moved, SourceFault, SourceFaults, Stress, StressedOutlook, Wrong};
+pub use stress::{
+    Move, Moved, SourceFault, SourceFaults, Stress, StressFile, StressedOutlook, Wrong,
+};
 pub use taker::{Taker, TakerSettings};

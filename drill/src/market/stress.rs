@@ -4,6 +4,8 @@
 //! Times are milliseconds after the script begins.
 
 use std::collections::BTreeMap;
+use std::io;
+use std::path::Path;
 
 use lifeboat_engine::command::{Observation, OptionTerms, SourcePrice};
 use lifeboat_engine::types::{Price, TimeMs, UnderlyingId};
@@ -100,6 +102,49 @@ impl Stress {
             1.0 + (one.to_ppm as f64 / 1e6 - 1.0) * done
         };
         moves.map(factor).product()
+    }
+}
+
+/// A script and when it begins, as a file in a validator's data folder: a development market reads it as
+/// soon as it is there.
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct StressFile {
+    /// Block time at which it begins, in milliseconds since the epoch.
+    pub began_ms: u64,
+    /// The script.
+    pub stress: Stress,
+}
+
+impl StressFile {
+    /// The file's name.
+    pub const NAME: &str = "stress.json";
+
+    /// The script in a folder; `None` while there is none that can be read.
+    pub fn read(folder: &Path) -> Option<Self> {
+        let text = std::fs::read_to_string(folder.join(Self::NAME)).ok()?;
+        serde_json::from_str(&text).ok()
+    }
+
+    /// Puts the script into a folder, whole or not at all.
+    ///
+    /// # Errors
+    /// When the folder takes no file.
+    pub fn write(&self, folder: &Path) -> io::Result<()> {
+        let text = serde_json::to_string(self).map_err(io::Error::other)?;
+        let draft = folder.join("stress.json.new");
+        std::fs::write(&draft, text)?;
+        std::fs::rename(draft, folder.join(Self::NAME))
+    }
+
+    /// The faults of its sources.
+    pub fn faults(&self) -> SourceFaults {
+        SourceFaults::new(self.stress.faults.clone(), TimeMs::new(self.began_ms))
+    }
+
+    /// `inner` under its script.
+    pub fn outlook(&self, inner: Box<dyn Outlook>) -> StressedOutlook {
+        StressedOutlook::new(inner, self.stress.clone(), TimeMs::new(self.began_ms))
     }
 }
 

@@ -17,6 +17,7 @@ use std::ops::RangeInclusive;
 use serde::{Deserialize, Serialize};
 use thiserror::Error;
 
+use crate::market::Stress;
 pub use fault::{Fault, Harm, Planned, Store};
 pub use library::{LIBRARY, find};
 pub use random::{calm, random};
@@ -115,6 +116,10 @@ pub struct Topology {
     /// Likewise: most orders that wait at a validator.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub simulated_orders: Option<usize>,
+}
+
+fn is_calm(stress: &Stress) -> bool {
+    *stress == Stress::default()
 }
 
 fn is_venue(engine: &Engine) -> bool {
@@ -228,6 +233,9 @@ pub struct Plan {
     /// Figures that the report must have, and what each may be at most, by executor.
     #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
     pub at_most: BTreeMap<Executor, BTreeMap<String, f64>>,
+    /// What the market does, and what price sources make of it.
+    #[serde(default, skip_serializing_if = "is_calm")]
+    pub stress: Stress,
     /// What goes wrong, by time.
     #[serde(default)]
     pub faults: Vec<Planned>,
@@ -272,8 +280,8 @@ impl Plan {
 
     /// When its last fault happens, at the latest.
     pub fn length_ms(&self) -> u64 {
-        let ends = self.faults.iter().map(|one| one.at_ms + one.jitter_ms);
-        ends.max().unwrap_or(0)
+        let faults = self.faults.iter().map(|one| one.at_ms + one.jitter_ms);
+        faults.max().unwrap_or(0)
     }
 
     /// Whether a fault of this kind is in it.

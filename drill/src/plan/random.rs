@@ -5,7 +5,7 @@ use std::collections::BTreeMap;
 use super::{
     Bounds, Engine, Executor, Exit, Fault, Harm, Plan, Planned, Store, Topology, Who, Workload,
 };
-use crate::market::Dice;
+use crate::market::{Dice, Stress};
 
 /// Within this everything is settled after the faults, as long as no clock is ahead.
 const SETTLED_MS: u64 = 20_000;
@@ -35,6 +35,7 @@ pub fn calm() -> Plan {
             ready_ms: SETTLED_MS,
         },
         at_most: BTreeMap::new(),
+        stress: Stress::default(),
         faults: vec![Planned::at(2_000, Fault::Heal)],
     }
 }

@@ -11,7 +11,7 @@ use lifeboat_node::outcome::{Outcome, Verdict};
 use lifeboat_node::sim::{Cluster, Tally};
 use lifeboat_node::verify::verify;
 
-use crate::evidence::{DrillReport, RootAt};
+use crate::evidence::{DrillReport, MarketFigures, RootAt};
 use crate::log_audit::audit_log;
 
 /// What was seen of a run, and what was wrong with it.
@@ -136,9 +136,13 @@ impl Findings {
     /// Returns the changes of the mode by simulated time, as the first node's log has them.
     pub fn audit(&mut self, cluster: &Cluster, genesis: &Genesis) -> Vec<(f64, &'static str)> {
         let mut modes = Vec::new();
+        let mut market = MarketFigures::default();
         for index in 0..cluster.len() {
             let files = Arc::new(cluster.files(index).clone());
             let audited = audit_log(files, genesis, |record, events, _| {
+                if index == 0 {
+                    market.note(events);
+                }
                 for event in events {
                     if let (0, Event::ModeChanged { to, .. }) = (index, event) {
                         let at = record.block.header().time.get() as f64;
@@ -160,6 +164,7 @@ impl Findings {
                 Err(finding) => self.report.finding(format!("node {index}: {finding}")),
             }
         }
+        self.report.figures.extend(market.named());
         modes
     }
 }

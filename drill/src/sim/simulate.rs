@@ -179,6 +179,7 @@ impl Run {
         self.findings
             .check("listing", ready, || "nothing came to be traded".to_owned());
         self.began = self.cluster.now();
+        self.stage.begin(self.began);
         self.pass(plan).await;
         self.mend().await;
         self.settle(plan).await;

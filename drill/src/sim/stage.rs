@@ -15,7 +15,7 @@ use lifeboat_node::venue::Venue;
 use crate::live::targets;
 use crate::market::{
     Cast, Dice, Feed, FeedSettings, Instruments, Listed, LoadPlan, LoadSettings, Participant,
-    SimulatedOutlook,
+    SimulatedOutlook, SourceFaults, Stress, StressedOutlook,
 };
 use crate::plan::{Engine, Plan};
 
@@ -49,7 +49,8 @@ pub enum Stage {
 pub struct Market {
     genesis: Genesis,
     feeds: Vec<Feed>,
-    outlook: SimulatedOutlook,
+    outlook: StressedOutlook,
+    stress: Stress,
     instruments: Instruments,
     observed: TimeMs,
     settings: LoadSettings,
@@ -115,6 +116,13 @@ impl Stage {
         false
     }
 
+    /// The plan's clock begins: what the market does by its script counts from here.
+    pub fn begin(&mut self, now: TimeMs) {
+        if let Self::Venue(market) = self {
+            market.begin(now);
+        }
+    }
+
     /// What goes on by itself: validators observe.
     pub fn tick(&mut self, cluster: &Cluster) {
         if let Self::Venue(market) = self {
@@ -149,6 +157,12 @@ impl Stage {
             Self::Venue(market) => market.probe(resting),
         }
     }
+}
+
+/// The seeded path under a script that begins at `began`.
+fn stressed(seed: u64, stress: Stress, began: TimeMs) -> StressedOutlook {
+    let path = SimulatedOutlook::default_pair(seed, TimeMs::new(0));
+    StressedOutlook::new(Box::new(path), stress, began)
 }
 
 /// What counts.
@@ -202,7 +216,8 @@ impl Market {
                 accounts: cast.genesis_accounts(|_| None),
             },
             feeds,
-            outlook: SimulatedOutlook::default_pair(plan.seed, TimeMs::new(0)),
+            outlook: stressed(plan.seed, Stress::default(), TimeMs::new(0)),
+            stress: plan.stress.clone(),
             observed: TimeMs::new(0),
             settings: LoadSettings {
                 seed: plan.seed,
@@ -219,6 +234,14 @@ impl Market {
             marks: 0,
             probes: 0,
         }
+    }
+
+    fn begin(&mut self, now: TimeMs) {
+        let faults = SourceFaults::new(self.stress.faults.clone(), now);
+        for feed in &mut self.feeds {
+            feed.suffer(faults.clone());
+        }
+        self.outlook = stressed(self.settings.seed, self.stress.clone(), now);
     }
 
     fn venue(&self) -> Venue {
