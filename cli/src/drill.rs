@@ -4,7 +4,7 @@ use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant};
 
 use anyhow::{Context as _, Result, bail};
-use lifeboat_drill::days::{self, DAYS, Day};
+use lifeboat_drill::days::{self, Day};
 use lifeboat_drill::evidence::{self, DrillReport};
 use lifeboat_drill::live::{self, BenchSettings, DrillSettings};
 use lifeboat_drill::plan::{self, Executor, LIBRARY, Plan};
@@ -80,8 +80,7 @@ fn play(day: &Day, arguments: &DrillArguments, say: Say) -> Result<()> {
     let report = day.report(folder.clone());
     evidence::write(&folder, &day.plan(), &report)
         .with_context(|| format!("writing the evidence into {}", folder.display()))?;
-    say.line(day.about);
-    say.line(format!("The rule: {}.", day.rule));
+    say.line(day.text());
     conclude(&report, say)
 }
 

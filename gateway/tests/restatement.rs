@@ -270,7 +270,7 @@ async fn told_once(stage: &Stage, mut ws: Ws, id: u64) {
     for _ in 0..75 {
         venue.step(50_000);
     }
-    caught_up(&stage).await;
+    caught_up(stage).await;
     let mut late = stage.login(&stage.keys.alice).await;
     listen(&mut late).await;
     silence(&mut late).await;

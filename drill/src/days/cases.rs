@@ -9,23 +9,27 @@ use super::{Day, Played};
 use crate::market::{Move, Moved, SourceFault, Stress, Wrong};
 use crate::twin::Finding;
 
-const SECOND: u64 = 1_000;
-const MINUTE: u64 = 60 * SECOND;
+pub const SECOND: u64 = 1_000;
+pub const MINUTE: u64 = 60 * SECOND;
 /// The trouble begins when everybody has what the day needs.
 const TROUBLE: u64 = 10 * MINUTE;
 /// Lots by which a position grows until there is no margin for more.
 const LOTS: i64 = 250;
-const NEVER: u64 = u64::MAX / 4;
+/// No time at all that anybody would wait.
+pub const NEVER: u64 = u64::MAX / 4;
+/// Losses in money.
+pub const LOST: &str = "lost_usdc";
 
-/// Every day, the oldest first.
-pub const DAYS: &[Day] = &[
+/// Days that happened, the oldest first.
+pub const HISTORICAL: &[Day] = &[
     Day {
         name: "deribit-2019",
         title: "31 October 2019: one constituent's wrong price in the index",
         about: "One of an index's sources reported a price far under the others', the index followed it, and \
                 accounts were liquidated that nothing had happened to; the venue paid for it. Here one source \
                 of five says a quarter of the price for a minute, while an account is short a straddle.",
-        rule: "each source counts within half a percent of the median",
+        rule: Some("each source counts within half a percent of the median"),
+        unit: LOST,
         most: 0.0,
         play: deribit_2019,
     },
@@ -34,7 +38,8 @@ pub const DAYS: &[Day] = &[
         title: "13 March 2020: queued orders executed late",
         about: "While a venue could not be reached orders queued up, and were executed at the prices of before \
                 when it came back. Here an order to buy waits ten minutes in which the price falls by a tenth.",
-        rule: "no block for over a minute halts the venue, and what waited is refused",
+        rule: Some("no block for over a minute halts the venue, and what waited is refused"),
+        unit: LOST,
         most: 0.0,
         play: bitmex_2020,
     },
@@ -44,7 +49,8 @@ pub const DAYS: &[Day] = &[
         about: "A recovery system left running made an exchange skip the opening auctions of some stocks: the \
                 first orders traded with whatever there was. Here a venue opens after an outage with one stale \
                 offer in the book, and an order at the market is waiting.",
-        rule: "the reopening ladder: cancel only, auction, post only, then open",
+        rule: Some("the reopening ladder: cancel only, auction, post only, then open"),
+        unit: LOST,
         most: 2_000.0,
         play: nyse_2023,
     },
@@ -54,7 +60,10 @@ pub const DAYS: &[Day] = &[
         about: "A chain halted in a crash and came back with the prices of before the halt: accounts were \
                 liquidated at prices that were no more. Here the price falls by fifteen percent as the venue \
                 stops, is back when it starts, and the sources go on saying what they said last.",
-        rule: "no price older than three minutes counts, and sources must agree before anything goes on",
+        rule: Some(
+            "no price older than three minutes counts, and sources must agree before anything goes on",
+        ),
+        unit: LOST,
         most: 0.0,
         play: dydx_2025,
     },
@@ -64,14 +73,15 @@ pub const DAYS: &[Day] = &[
         about: "After a migration a venue's price was zero for a while, and it liquidated its users at it. Here \
                 all sources say zero for half a minute. A venue that takes zero for a price is played with the \
                 smallest price there is: there is no switch here for believing in zero.",
-        rule: "a price of zero is no price",
+        rule: Some("a price of zero is no price"),
+        unit: LOST,
         most: 0.0,
         play: paradex_2026,
     },
 ];
 
 /// A venue that believes whatever its sources say.
-fn believing(parameters: &mut Parameters) {
+pub fn believing(parameters: &mut Parameters) {
     parameters.index.clamp_ppm = 4_000_000_000;
     parameters.index.sources_min = 1;
     parameters.index.frozen_ms = NEVER;
@@ -89,7 +99,7 @@ fn forgetful(parameters: &mut Parameters) {
     parameters.liquidation.index_age_ms_max = NEVER;
 }
 
-fn played(stage: &mut Stage, who: Actor) -> Played {
+pub fn played(stage: &mut Stage, who: Actor) -> Played {
     let account = stage.account(who);
     Played {
         lost: stage.lost(account),
@@ -100,7 +110,7 @@ fn played(stage: &mut Stage, who: Actor) -> Played {
 }
 
 /// An account that is short a straddle, as far as its margin goes.
-fn short_straddle(stage: &mut Stage) -> Result<(), Finding> {
+pub fn short_straddle(stage: &mut Stage) -> Result<(), Finding> {
     stage.until(MINUTE)?;
     let put = need(stage.option(OptionKind::Put, 1.0, 20))?;
     let call = need(stage.option(OptionKind::Call, 1.0, 20))?;
@@ -110,7 +120,7 @@ fn short_straddle(stage: &mut Stage) -> Result<(), Finding> {
     Ok(())
 }
 
-fn need<T>(found: Option<T>) -> Result<T, Finding> {
+pub fn need<T>(found: Option<T>) -> Result<T, Finding> {
     found.ok_or_else(|| Finding {
         invariant: "day",
         event: 0,
@@ -118,7 +128,7 @@ fn need<T>(found: Option<T>) -> Result<T, Finding> {
     })
 }
 
-fn wrong(sources: Vec<usize>, how: Wrong, for_ms: u64) -> Stress {
+pub fn wrong(sources: Vec<usize>, how: Wrong, for_ms: u64) -> Stress {
     Stress {
         moves: Vec::new(),
         faults: vec![SourceFault {
@@ -131,7 +141,7 @@ fn wrong(sources: Vec<usize>, how: Wrong, for_ms: u64) -> Stress {
     }
 }
 
-fn price(at_ms: u64, to_ppm: u64) -> Move {
+pub fn price(at_ms: u64, to_ppm: u64) -> Move {
     Move {
         at_ms,
         over_ms: 0,

@@ -6,6 +6,7 @@
 //! worth after it, less what it has then. **Never** runs consensus: the drills with processes do.
 
 mod cases;
+mod drills;
 mod stage;
 
 use std::collections::BTreeMap;
@@ -17,8 +18,6 @@ use crate::evidence::{DrillReport, Moment, mode_name};
 use crate::plan::{self, Executor, Plan};
 use crate::twin::Finding;
 
-pub use cases::DAYS;
-
 /// A day.
 pub struct Day {
     /// Its name on the command line.
@@ -27,17 +26,19 @@ pub struct Day {
     pub title: &'static str,
     /// What happened then and what is played here.
     pub about: &'static str,
-    /// The rule that is switched off the second time.
-    pub rule: &'static str,
-    /// What may be lost by the rules, in USDC.
+    /// The rule that is switched off the second time; `None` where it has no switch.
+    pub rule: Option<&'static str>,
+    /// What may be lost by the rules.
     pub most: f64,
+    /// In what losses are counted, as the report's figures are named.
+    pub unit: &'static str,
     play: fn(ruled: bool) -> Result<Played, Finding>,
 }
 
 /// One playing.
 #[derive(Clone, Debug, Default)]
 pub struct Played {
-    /// What those lost who should have lost nothing, in USDC.
+    /// What those lost who should have lost nothing, in the day's unit.
     pub lost: f64,
     /// Liquidations that began.
     pub liquidations: u64,
@@ -53,12 +54,17 @@ pub struct Comparison {
     /// By the rules.
     pub ruled: Played,
     /// With the day's rule switched off.
-    pub unruled: Played,
+    pub unruled: Option<Played>,
+}
+
+/// Every day: those that happened, then the drills of the market.
+pub fn all() -> impl Iterator<Item = &'static Day> {
+    cases::HISTORICAL.iter().chain(drills::DRILLS)
 }
 
 /// The day of that name.
 pub fn find(name: &str) -> Option<&'static Day> {
-    DAYS.iter().find(|day| day.name == name)
+    all().find(|day| day.name == name)
 }
 
 impl Day {
@@ -69,8 +75,14 @@ impl Day {
     pub fn compare(&self) -> Result<Comparison, Finding> {
         Ok(Comparison {
             ruled: (self.play)(true)?,
-            unruled: (self.play)(false)?,
+            unruled: self.rule.map(|_| (self.play)(false)).transpose()?,
         })
+    }
+
+    /// What is played, and the rule that it is about.
+    pub fn text(&self) -> String {
+        let rule = self.rule.map(|rule| format!(" The rule: {rule}."));
+        format!("{}{}", self.about, rule.unwrap_or_default())
     }
 
     /// The day as a plan, for its evidence.
@@ -78,7 +90,7 @@ impl Day {
         Plan {
             name: self.name.to_owned(),
             title: self.title.to_owned(),
-            about: format!("{} The rule: {}.", self.about, self.rule),
+            about: self.text(),
             invariants: vec!["I1".to_owned()],
             faults: Vec::new(),
             ..plan::calm()
@@ -100,12 +112,17 @@ impl Day {
     }
 
     fn judge(&self, report: &mut DrillReport, both: &Comparison) {
-        report.checked("I1", 2);
-        for (which, played) in [("with_rule", &both.ruled), ("without_rule", &both.unruled)] {
+        report.checked("I1", 1 + u64::from(both.unruled.is_some()));
+        let playings = [
+            ("with_rule", Some(&both.ruled)),
+            ("without_rule", both.unruled.as_ref()),
+        ];
+        for (which, played) in playings {
+            let Some(played) = played else { continue };
             let mut figure = |name: &str, value: f64| {
                 report.figures.insert(format!("{which}_{name}"), value);
             };
-            figure("lost_usdc", played.lost.max(0.0));
+            figure(self.unit, played.lost.max(0.0));
             figure("liquidations", played.liquidations as f64);
             for (name, value) in &played.figures {
                 figure(name, *value);
@@ -123,14 +140,26 @@ impl Day {
             .timeline
             .moments
             .extend(both.ruled.modes.iter().map(moment));
-        if both.ruled.lost > self.most {
-            report.finding(format!(
-                "{:.0} USDC were lost by the rules, {:.0} may be",
-                both.ruled.lost, self.most
-            ));
+        for what in self.findings(both) {
+            report.finding(what);
         }
-        if both.unruled.lost <= both.ruled.lost.max(0.0) {
-            report.finding("the rule made no difference");
+    }
+
+    /// What is wrong with a comparison.
+    pub fn findings(&self, both: &Comparison) -> Vec<String> {
+        let (lost, most) = (both.ruled.lost, self.most);
+        let mut findings = Vec::new();
+        if lost > most {
+            let unit = self.unit;
+            findings.push(format!("{lost:.2} {unit} by the rules, {most:.2} may be"));
         }
+        if both
+            .unruled
+            .as_ref()
+            .is_some_and(|without| without.lost <= lost.max(0.0))
+        {
+            findings.push("the rule made no difference".to_owned());
+        }
+        findings
     }
 }
