@@ -98,7 +98,7 @@ fn list(say: Say) -> Result<()> {
         let (name, title) = (drill.name(), drill.title());
         say.line(format!("{name:<12} {title:<52} live, simulated"));
     }
-    for day in DAYS {
+    for day in days::all() {
         say.line(format!(
             "{:<12} {:<52} with and without the rule",
             day.name, day.title

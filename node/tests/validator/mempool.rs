@@ -295,9 +295,8 @@ fn what_is_remembered_is_bounded() {
 
 #[test]
 fn events_are_split_by_command() {
-    let lone = Event::IndexLost {
-        underlying: lifeboat_engine::types::UnderlyingId::new(0),
-        sources: 0,
+    let lone = Event::LiquidationEnded {
+        account: AccountId::new(1),
     };
     let reject = Reject::StaleNonce;
     let events = [
