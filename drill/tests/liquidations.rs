@@ -74,6 +74,8 @@ fn parameters(fund: i64, stake: i64) -> Parameters {
     let modes = &mut parameters.modes;
     (modes.agreement_ms, modes.cancel_only_ms) = (3_000, 2_000);
     modes.post_only_ms = 2_000;
+    let auction = &mut parameters.auction;
+    (auction.length_ms, auction.last_phase_ms) = (3_000, 1_000);
     parameters.underlyings.truncate(1);
     parameters.waterfall.fund = Cash::new(fund);
     parameters.waterfall.stake = Some(OperatorStake {
