@@ -17,6 +17,7 @@ use crate::orders::{Deposit, Desks, Fill, OrderRecord, place_order};
 use crate::outage::{Moment, Outages, Step, is_out, is_reopening};
 use crate::outcome::{Effects, Fate, Outcomes, Ticket};
 use crate::port::AppliedBlock;
+use crate::seals::SealBook;
 use crate::snapshot::Snapshot;
 use crate::tape::{IndexHistory, PublicTrade, Tape};
 use crate::view::View;
@@ -128,6 +129,8 @@ pub struct Memory {
     pub clock: Clock,
     /// Outages, the present one and the last few.
     pub outages: Outages,
+    /// What became of sealed orders.
+    pub seals: SealBook,
     loaded: bool,
 }
 
@@ -338,6 +341,17 @@ impl Memory {
             | Event::OrderCancelled { .. }
             | Event::QuotePlaced { .. }
             | Event::QuoteRejected { .. } => self.order_event(event, scene),
+            Event::OrderSealed { account, .. }
+            | Event::SealWithdrawn { account, .. }
+            | Event::SealOpened { account, .. }
+            | Event::SealDropped { account, .. } => {
+                if self.desks.get(*account).is_some()
+                    && let Some((account, record)) = self.seals.learn(event)
+                {
+                    scene.own(account, |effects| effects.sealed = Some(record));
+                    scene.touch(account, &self.desks);
+                }
+            }
             Event::Traded(trade) => self.trade(trade, scene),
             Event::InstrumentListed { instrument, terms } => {
                 self.directory.list(*instrument, *terms, now);

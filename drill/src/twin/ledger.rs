@@ -274,7 +274,9 @@ impl LedgerAuditor {
             Event::AuctionCleared(cleared) => {
                 self.clearing = Some((cleared.instrument, cleared.price));
                 let inside = cleared.low <= cleared.price && cleared.price <= cleared.high;
-                return self.check("I7", inside, || format!("cleared outside its collar: {cleared:?}"));
+                return self.check("I7", inside, || {
+                    format!("cleared outside its collar: {cleared:?}")
+                });
             }
             Event::SealDropped {
                 account, forfeited, ..
