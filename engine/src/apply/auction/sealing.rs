@@ -6,11 +6,12 @@ use super::super::{Engine, INSURANCE_FUND};
 use crate::auction::{Phase, Seal};
 use crate::command::SealOrder;
 use crate::event::{CancelReason, Event};
+use crate::modes::Activity;
 use crate::reject::Reject;
 use crate::types::{AccountId, Cash, Nonce, UnderlyingId};
 
 impl Engine {
-    /// Refuses in a fixed order: key, auction, form, number, account, margin.
+    /// Refuses in a fixed order: key, auction, mode, form, number, account, margin.
     pub(in super::super) fn seal_order(
         &mut self,
         account: AccountId,
@@ -23,6 +24,7 @@ impl Engine {
             return Err(Reject::SealsOff);
         }
         self.check_collecting(order.underlying, order.auction)?;
+        self.permit(Activity::AuctionOrder)?;
         if order.bond < parameters.bond_min {
             return Err(Reject::BondTooSmall);
         }
@@ -152,18 +154,27 @@ impl Engine {
     pub(in super::super) fn abort_auctions(&mut self, events: &mut Vec<Event>) {
         let running: Vec<UnderlyingId> = self.auctions.iter().map(|(id, _)| id).collect();
         for underlying in running {
-            self.drop_all(underlying, Reject::AuctionAborted, events);
-            let Some(auction) = self.auctions.take(underlying) else {
-                continue;
-            };
-            for order in auction.opened.keys() {
-                self.cancel_resting(*order, CancelReason::AuctionAborted, events);
-            }
-            events.push(Event::AuctionAborted {
-                underlying,
-                auction: auction.number,
-            });
+            self.abort_auction(underlying, events);
         }
+    }
+
+    /// The same for an underlying that stopped.
+    pub(in super::super) fn abort_auction(
+        &mut self,
+        underlying: UnderlyingId,
+        events: &mut Vec<Event>,
+    ) {
+        self.drop_all(underlying, Reject::AuctionAborted, events);
+        let Some(auction) = self.auctions.take(underlying) else {
+            return;
+        };
+        for order in auction.opened.keys() {
+            self.cancel_resting(*order, CancelReason::AuctionAborted, events);
+        }
+        events.push(Event::AuctionAborted {
+            underlying,
+            auction: auction.number,
+        });
     }
 }
 
