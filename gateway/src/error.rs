@@ -168,6 +168,7 @@ pub const fn deribit_code(reject: Reject) -> (i64, &'static str) {
         | R::PositionTooLarge
         | R::ProtectionFrozen
         | R::NotInLiquidation
+        | R::InGrace
         | R::BidBelowAuction
         | R::BadPart
         | R::BadObservation
