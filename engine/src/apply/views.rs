@@ -3,6 +3,7 @@
 use alloc::vec::Vec;
 
 use super::Engine;
+use crate::auction::Auctions;
 use crate::book::Resting;
 use crate::instrument::{Instrument, Instruments};
 use crate::ledger::{Account, Ledger};
@@ -67,13 +68,18 @@ pub struct OrderView {
 pub struct MarginSummary {
     /// Cash plus positions at their marks.
     pub equity: Cash,
-    /// Initial margin required, open orders included.
+    /// Initial margin required, open orders and the bonds of sealed ones included.
     pub initial: Cash,
     /// Maintenance margin required.
     pub maintenance: Cash,
 }
 
 impl Engine {
+    /// The auctions that run.
+    pub const fn auctions(&self) -> &Auctions {
+        &self.auctions
+    }
+
     /// Which venue this is.
     pub fn chain(&self) -> &ChainId {
         &self.chain
@@ -249,9 +255,10 @@ impl Engine {
         let (margin, initial) = self.margin_with_orders(account)?;
         let required =
             |left: Cash| Cash::new(margin.equity.get().saturating_sub(left.get()).max(0));
+        let bond = self.auctions.bond_of(account);
         Some(MarginSummary {
             equity: margin.equity,
-            initial: required(initial),
+            initial: Cash::new(required(initial).get().saturating_add(bond.get())),
             maintenance: required(margin.mm),
         })
     }
