@@ -137,7 +137,7 @@ pub const fn deribit_code(reject: Reject) -> (i64, &'static str) {
         R::StaleNonce | R::CommandExpired | R::NoMark => (10_040, "retry"),
         R::OwnerKeyRequired | R::UnknownValidator => (13_021, "forbidden"),
         R::UnknownInstrument | R::UnknownVault => (13_020, "not_found"),
-        R::InstrumentClosed | R::AuctionClosed | R::NoAuction => (13_019, "orderbook_closed"),
+        R::InstrumentClosed => (13_019, "orderbook_closed"),
         R::OffTick => (10_043, "price_wrong_tick"),
         R::OffLot | R::OrderTooLarge => (10_021, "invalid_amount"),
         R::PriceOutsideBand => (10_011, "price_not_allowed"),
@@ -167,21 +167,10 @@ pub const fn deribit_code(reject: Reject) -> (i64, &'static str) {
         | R::NoLiquidity
         | R::PositionTooLarge
         | R::ProtectionFrozen
-        | R::SealsOff
-        | R::TooManySeals
-        | R::BondTooSmall
-        | R::UnknownSeal
-        | R::SealBroken
-        | R::SealMisplaced
-        | R::SealUnopened
-        | R::AuctionAborted
-        | R::BadOpening
-        | R::InGrace
         | R::NotInLiquidation
         | R::InGrace
         | R::BidBelowAuction
         | R::BadPart
-        | R::InGrace
         | R::BadObservation
         | R::AlreadyAttested
         | R::BadProposal

@@ -123,6 +123,9 @@ fn a_liquidation_by_the_rules_passes() {
     assert!(found.contains("have not agreed"), "{found}");
 }
 
+/// What is doctored, the events with their times, and what is found.
+type Case = (&'static str, Vec<(u64, Event)>, &'static str);
+
 #[test]
 fn a_doctored_stream_is_caught() {
     let grace = 50_000 + 3_600_000;
@@ -137,7 +140,7 @@ fn a_doctored_stream_is_caught() {
         stream.push((51_000, event));
         stream
     };
-    let cases: [(&str, Vec<(u64, Event)>, &str); 11] = [
+    let cases: [Case; 11] = [
         (
             "no index at all",
             vec![(1_000, started(90, 0, 5, 0))],
