@@ -1,5 +1,9 @@
 //! `vectors/sealed_order.json`: what whoever seals orders for himself must agree on.
-#![allow(clippy::unwrap_used, clippy::indexing_slicing)]
+#![allow(
+    clippy::arithmetic_side_effects,
+    clippy::unwrap_used,
+    clippy::indexing_slicing
+)]
 
 mod vectors {
     use commonware_codec::Encode as _;
