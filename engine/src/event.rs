@@ -376,6 +376,73 @@ pub enum Event {
         to: Mode,
         reason: ModeReason,
     },
+    /// The fund can not take over what a liquidation left, or not carry what it has: the waterfall
+    /// follows. Margins are those before it.
+    ClosedOut {
+        account: AccountId,
+        maintenance: Cash,
+        mark_to_market: Cash,
+        basis: LiquidationBasis,
+    },
+    /// A step of the waterfall bore `paid` of an account's loss, at most its bound; so much is left. The
+    /// payer is one account, or those that the events before name.
+    LossAllocated {
+        account: AccountId,
+        step: LossStep,
+        payer: Option<AccountId>,
+        paid: Cash,
+        bound: Cash,
+        left: Cash,
+    },
+    /// A part of an account's gain of the day went to a loss.
+    GainHaircut {
+        account: AccountId,
+        loser: AccountId,
+        gain: Cash,
+        bound: Cash,
+        paid: Cash,
+    },
+    /// A position of an account was closed at the mark against a holder of the other side, by rank. Of
+    /// `position` (signed, as the account held it) nothing is left with the account, and as much is gone
+    /// from the holder. The account paid the holder `cash`: what the position is worth less what was held
+    /// back for the loss.
+    PositionTornUp {
+        account: AccountId,
+        holder: AccountId,
+        instrument: InstrumentId,
+        position: Qty,
+        cash: Cash,
+        held_back: Cash,
+        rank: u32,
+    },
+    /// An expiry settled: at the mean of so many samples of those wanted, so long after its time, and
+    /// whether the wait was over before there were enough. Its positions and instruments follow.
+    ExpirySettled {
+        underlying: UnderlyingId,
+        expiry: TimeMs,
+        price: Price,
+        samples: u32,
+        samples_min: u32,
+        deferred_ms: u64,
+        waited_out: bool,
+    },
+    /// A day began, at 08:00 UTC: gains are counted from here.
+    DayBegan { day: u32 },
+}
+
+/// A step of the waterfall.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, BorshSerialize, BorshDeserialize)]
+pub enum LossStep {
+    /// The insurance fund, as far as it keeps its own maintenance margin.
+    Fund,
+    /// The operator's stake.
+    Stake,
+    /// A share of the day's gains.
+    Haircut,
+    /// What those are owed whose positions are torn up.
+    TearUp,
+    /// What nobody could bear: the fund owes it, and fees go there until it is paid.
+    Debt,
 }
 
 /// Where an instrument's public orders would clear.

@@ -49,6 +49,8 @@ pub struct Instrument {
     pub open_interest: u64,
     /// Block time of its listing.
     pub listed_at: TimeMs,
+    /// Cash for one lot at its mark when the day began (08:00 UTC); 0 when it had none.
+    pub day_value: Cash,
 }
 
 impl Instrument {
@@ -195,6 +197,7 @@ impl Instruments {
             mark: None,
             open_interest: 0,
             listed_at: now,
+            day_value: Cash::ZERO,
         });
         self.by_terms.insert(terms, id);
         self.expiries

@@ -39,7 +39,7 @@ pub mod vault;
 
 pub use apply::{
     ApplyError, BookLevel, Engine, ExitReader, GenesisError, INSURANCE_FUND, MarginSummary,
-    OrderView, SNAPSHOT_VERSION, SnapshotError, StatePart,
+    OrderView, SNAPSHOT_VERSION, SnapshotError, StatePart, TearUpRank,
 };
 pub use block::{Advanced, AgreedRoot, Applied, Block, CheckedCommand, Signer};
 pub use command::Command;

@@ -51,5 +51,7 @@ pub const VAULTS_MAX: usize = 1;
 pub const VAULT_EVENTS_MAX: usize = 256;
 /// Sealed orders that one block opens: each costs a pairing, about a millisecond.
 pub const SEALS_OPENED_PER_BLOCK_MAX: usize = 64;
+/// Accounts whose gains one loss is spread over; those with the largest.
+pub const HAIRCUT_ACCOUNTS_MAX: usize = 4_096;
 /// Blocks within which exits are computed and carried by a header.
 pub const EXIT_BLOCKS_MAX: u64 = 1 << 20;

@@ -70,7 +70,7 @@ const PERMISSIONS: [Row; 8] = [
     },
     Row {
         mode: Mode::Verify,
-        permits: &[Cancel, Manage, Deposit, Withdraw],
+        permits: &[Cancel, Manage, Deposit, Withdraw, Settle],
     },
     Row {
         mode: Mode::CancelOnly,

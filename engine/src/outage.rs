@@ -14,8 +14,10 @@ use crate::types::{Mode, TimeMs};
 /// One underlying's gate.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, BorshSerialize, BorshDeserialize)]
 pub struct OutageGate {
-    /// Whether trading is out.
-    out: bool,
+    /// Whether trading is out on the whole venue.
+    venue_out: bool,
+    /// Whether it is out on this underlying alone.
+    own_out: bool,
     /// When the last outage began; 0 before the first.
     pub began_at: TimeMs,
     /// Until when grace holds after it.
@@ -30,7 +32,8 @@ impl OutageGate {
     /// Before the first outage.
     pub const fn new() -> Self {
         Self {
-            out: false,
+            venue_out: false,
+            own_out: false,
             began_at: TimeMs::new(0),
             grace_until: TimeMs::new(0),
             trusted: true,
@@ -38,20 +41,34 @@ impl OutageGate {
         }
     }
 
-    /// The underlying's mode is now `to`.
-    pub fn on_mode(&mut self, to: Mode, now: TimeMs, grace_ms: u64) {
+    /// The mode of the underlying alone (`own`), or of the whole venue, is now `to`. Trading is back when
+    /// both are.
+    pub fn on_mode(&mut self, own: bool, to: Mode, now: TimeMs, grace_ms: u64) {
+        let was_out = self.is_out();
+        let out = match own {
+            true => &mut self.own_out,
+            false => &mut self.venue_out,
+        };
         match to {
             Mode::Halted | Mode::ClearingOnly => {
-                if !self.out {
-                    (self.out, self.began_at) = (true, now);
+                *out = true;
+                if !was_out {
+                    self.began_at = now;
                 }
                 self.distrust();
             }
-            Mode::Open if self.out => {
-                (self.out, self.grace_until) = (false, now.plus_ms(grace_ms));
+            Mode::Open => {
+                *out = false;
+                if was_out && !self.is_out() {
+                    self.grace_until = now.plus_ms(grace_ms);
+                }
             }
             _ => {}
         }
+    }
+
+    const fn is_out(&self) -> bool {
+        self.venue_out || self.own_out
     }
 
     /// Its sources have to agree again.
@@ -83,7 +100,7 @@ impl OutageGate {
 
     /// Until when accounts have grace: without an end while trading is out, 0 when they have none.
     pub fn grace_until(&self, now: TimeMs) -> TimeMs {
-        match self.out {
+        match self.is_out() {
             true => TimeMs::new(u64::MAX),
             false if now < self.grace_until => self.grace_until,
             false => TimeMs::new(0),
@@ -119,17 +136,29 @@ mod tests {
             (70, Mode::PostOnly),
         ];
         for (now, mode) in ladder {
-            gate.on_mode(mode, at(now), 3_600);
+            gate.on_mode(false, mode, at(now), 3_600);
             assert_eq!(gate.grace_until(at(now)), at(u64::MAX));
         }
         assert_eq!(gate.began_at, at(10));
-        gate.on_mode(Mode::Open, at(80), 3_600);
+        gate.on_mode(false, Mode::Open, at(80), 3_600);
         assert_eq!(gate.grace_until(at(80)), at(3_680));
         assert_eq!(gate.grace_until(at(3_679)), at(3_680));
         assert_eq!(gate.grace_until(at(3_680)), at(0));
         // An auction that no halt led to is no outage.
-        gate.on_mode(Mode::Auction, at(4_000), 3_600);
+        gate.on_mode(false, Mode::Auction, at(4_000), 3_600);
         assert_eq!(gate.grace_until(at(4_000)), at(0));
+    }
+
+    #[test]
+    fn trading_is_back_when_the_venue_and_the_underlying_are() {
+        let mut gate = OutageGate::new();
+        gate.on_mode(true, Mode::Halted, at(10), 100);
+        gate.on_mode(false, Mode::Halted, at(20), 100);
+        gate.on_mode(false, Mode::Open, at(30), 100);
+        assert_eq!(gate.grace_until(at(30)), at(u64::MAX));
+        assert_eq!(gate.began_at, at(10));
+        gate.on_mode(true, Mode::Open, at(40), 100);
+        assert_eq!(gate.grace_until(at(40)), at(140));
     }
 
     #[test]

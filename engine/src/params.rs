@@ -72,6 +72,31 @@ pub struct Parameters {
     pub stable: Option<StableParameters>,
     /// What stops continuous trading.
     pub breakers: BreakerParameters,
+    /// Who bears losses that an account cannot.
+    pub waterfall: WaterfallParameters,
+}
+
+/// The steps below an account's own collateral. The fund comes first, tear-up last; neither has a figure.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, BorshSerialize, BorshDeserialize)]
+pub struct WaterfallParameters {
+    /// The insurance fund's cash at the start. Where there is a vault, cash that is not zero is its
+    /// first deposit, by the pool.
+    pub fund: Cash,
+    /// What the operator sets aside; it bears losses after the fund and before anybody else.
+    pub stake: Option<OperatorStake>,
+    /// Most of an account's gain of the day that one loss takes, in millionths. Half: who gained keeps
+    /// more than they give.
+    pub haircut_ppm_max: u32,
+}
+
+/// The operator's stake: an account that nobody acts for. Where there is a vault its cash is the last of
+/// the genesis deposits.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, BorshSerialize, BorshDeserialize)]
+pub struct OperatorStake {
+    /// Who owns it, once the venue is over; no other account's owner.
+    pub owner: Address,
+    /// How much at the start.
+    pub cash: Cash,
 }
 
 /// The feed of the settlement stablecoin. It is guarded by the same figures as any index.
@@ -405,6 +430,16 @@ impl Default for ListingRules {
     }
 }
 
+impl Default for WaterfallParameters {
+    fn default() -> Self {
+        Self {
+            fund: Cash::ZERO,
+            stake: None,
+            haircut_ppm_max: 500_000,
+        }
+    }
+}
+
 impl Default for StableParameters {
     fn default() -> Self {
         Self {
@@ -457,6 +492,7 @@ impl Default for Parameters {
             auction: AuctionParameters::default(),
             stable: Some(StableParameters::default()),
             breakers: BreakerParameters::default(),
+            waterfall: WaterfallParameters::default(),
         }
     }
 }

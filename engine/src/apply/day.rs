@@ -35,7 +35,6 @@ impl Engine {
             }
         }
         self.ledger.begin_day(day);
-        self.open_accounts_of_day();
         events.push(Event::DayBegan { day });
     }
 

@@ -7,7 +7,7 @@ use crate::event::{CancelReason, Event};
 use crate::instrument::{Instrument, InstrumentState};
 use crate::ledger::Holdings;
 use crate::modes::Activity;
-use crate::settlement::Settlement;
+use crate::settlement::{Samples, Settlement};
 use crate::types::{AccountId, Cash, InstrumentId, Price, TimeMs, UnderlyingId};
 
 impl Engine {
@@ -80,6 +80,16 @@ impl Engine {
                 false
             }
             Settlement::At(price) => {
+                let (samples, samples_min) = (samples.count(), Samples::least(&parameters));
+                events.push(Event::ExpirySettled {
+                    underlying,
+                    expiry,
+                    price,
+                    samples,
+                    samples_min,
+                    deferred_ms: now.since(expiry),
+                    waited_out: samples < samples_min,
+                });
                 self.settle_at(underlying, expiry, price, events);
                 true
             }

@@ -6,6 +6,7 @@ use alloc::vec::Vec;
 
 use super::Engine;
 use super::attest::Attestations;
+use super::day::day_of;
 use super::fills::Scratch;
 use super::margin::MarginEngine;
 use super::roots::Roots;
@@ -50,6 +51,9 @@ pub enum GenesisError {
     Exits,
     /// The settlement stablecoin has no sources, or too many.
     Stable,
+    /// The fund or the operator's stake begins with less than nothing, the stake's owner owns another
+    /// account, or a haircut could take more than all of a gain.
+    Waterfall,
 }
 
 impl core::fmt::Display for GenesisError {
@@ -78,6 +82,11 @@ impl core::fmt::Display for GenesisError {
             Self::Exits => write!(
                 f,
                 "exits: `every` and `lag` are at least 1, and their sum at most {EXIT_BLOCKS_MAX}"
+            ),
+            Self::Waterfall => write!(
+                f,
+                "waterfall: fund and stake are not negative, the stake's owner owns nothing else, and \
+                 a haircut is at most 1 000 000 millionths"
             ),
             Self::Stable => {
                 write!(f, "the stablecoin's price needs 1 to {SOURCES_MAX} sources")
@@ -117,6 +126,7 @@ impl Engine {
             validator_nonces: vec![NonceWindow::new(); genesis.validators.len()],
             attestations: Attestations::default(),
             vaults: vaults(&parameters),
+            stake: None,
             auctions: Auctions::default(),
             quarantined: Vec::new(),
             circuits: vec![Circuit::new(genesis.time); parameters.underlyings.len()],
@@ -126,6 +136,7 @@ impl Engine {
             scratch: Scratch::default(),
             parameters,
         };
+        engine.ledger.begin_day(day_of(genesis.time));
         engine.open_accounts(genesis)?;
         engine.commit();
         Ok(engine)
@@ -135,7 +146,12 @@ impl Engine {
         let pool = self.vaults.first().map(|vault| vault.parameters.pool);
         let owner = pool.unwrap_or_default();
         let fund = self.ledger.open(owner, MarginModel::Portfolio);
-        fund.map_err(|_| GenesisError::Account(0))?;
+        let fund = fund.map_err(|_| GenesisError::Account(0))?;
+        let waterfall = self.parameters.waterfall;
+        if waterfall.fund.get() != 0 {
+            self.endow(fund, owner, waterfall.fund)
+                .map_err(|_| GenesisError::Waterfall)?;
+        }
         for (at, account) in genesis.accounts.iter().enumerate() {
             let bad = |_: Reject| GenesisError::Account(at);
             let id = self
@@ -155,7 +171,21 @@ impl Engine {
                     .map_err(bad)?;
             }
         }
-        Ok(())
+        self.set_stake_aside()
+    }
+
+    fn set_stake_aside(&mut self) -> Result<(), GenesisError> {
+        let Some(stake) = self.parameters.waterfall.stake else {
+            return Ok(());
+        };
+        let bad = |_: Reject| GenesisError::Waterfall;
+        let id = self.ledger.open(stake.owner, MarginModel::Portfolio);
+        let id = id.map_err(bad)?;
+        self.stake = Some(id);
+        if stake.cash.get() == 0 {
+            return Ok(());
+        }
+        self.endow(id, stake.owner, stake.cash).map_err(bad)
     }
 
     /// Cash at the start is a deposit of the vault's, if there is a vault.
@@ -210,6 +240,9 @@ fn check(genesis: &Genesis) -> Result<(), GenesisError> {
     let stable = genesis.parameters.stable.as_ref();
     if stable.is_some_and(|stable| !is_weighted(&stable.source_weights)) {
         return Err(GenesisError::Stable);
+    }
+    if genesis.parameters.waterfall.haircut_ppm_max > 1_000_000 {
+        return Err(GenesisError::Waterfall);
     }
     match underlyings.iter().position(|u| !is_sound(u)) {
         Some(at) => Err(GenesisError::Underlying(at)),

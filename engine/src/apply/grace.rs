@@ -15,7 +15,7 @@ impl Engine {
         let gates = self.gates.iter_mut().enumerate();
         let of = of.map(|id| usize::from(id.get()));
         for (_, gate) in gates.filter(|(at, _)| of.is_none_or(|of| of == *at)) {
-            gate.on_mode(to, now, grace_ms);
+            gate.on_mode(of.is_some(), to, now, grace_ms);
         }
     }
 
@@ -61,7 +61,7 @@ impl Engine {
         }
     }
 
-    /// What an account is liquidated by; `None` while an index under what it holds is lost, too old, or
+    /// What an account is liquidated by (255 sources where it holds nothing); `None` while an index under what it holds is lost, too old, or
     /// not agreed on since the last outage (I5).
     pub(super) fn liquidation_basis(&self, account: AccountId) -> Option<LiquidationBasis> {
         let age_max = self.parameters.liquidation.index_age_ms_max;
@@ -81,6 +81,11 @@ impl Engine {
             basis.age_ms = basis.age_ms.max(age_ms);
             basis.sources = basis.sources.min(feed.sources());
             basis.grace_until = basis.grace_until.max(gate.grace_until(self.time));
+        }
+        if basis.sources == u8::MAX {
+            // It holds nothing: no price counts, but grace does.
+            let ends = self.gates.iter().map(|gate| gate.grace_until(self.time));
+            basis.grace_until = ends.max().unwrap_or_default();
         }
         Some(basis)
     }
@@ -123,7 +128,7 @@ impl Engine {
         });
     }
 
-    /// When the last outage of anything that the account holds began.
+    /// When the last outage of anything that the account holds began; of anything where it holds nothing.
     fn outage_of(&self, account: AccountId) -> TimeMs {
         let held = self.ledger.account(account).into_iter();
         let held = held.flat_map(|entry| entry.holdings.iter().filter(|h| h.position != 0));
@@ -131,6 +136,8 @@ impl Engine {
             let underlying = self.instruments.get(holding.instrument)?.terms.underlying;
             self.gates.get(usize::from(underlying.get()))
         });
-        gates.map(|gate| gate.began_at).max().unwrap_or_default()
+        let began = gates.map(|gate| gate.began_at).max();
+        let any = || self.gates.iter().map(|gate| gate.began_at).max();
+        began.or_else(any).unwrap_or_default()
     }
 }

@@ -29,6 +29,7 @@ impl Engine {
             }
         }
         self.scratch.accounts = accounts;
+        self.watch_fund(events);
     }
 
     fn liquidate(&mut self, account: AccountId, basis: &LiquidationBasis, events: &mut Vec<Event>) {
@@ -126,12 +127,12 @@ impl Engine {
             now.since(state.started_at) >= auction_ms
         };
         if ran_out && basis.grace_until.get() == 0 {
-            self.hand_to_fund(account, (margin, basis), events);
+            self.close_out(account, (margin, basis), events);
         }
     }
 
     /// The fund takes every position and all cash, at nothing.
-    fn hand_to_fund(
+    pub(super) fn hand_to_fund(
         &mut self,
         account: AccountId,
         (margin, basis): (&Margin, &LiquidationBasis),
@@ -233,8 +234,24 @@ impl Engine {
         if entry.liquidation.is_some() {
             return Err(Reject::AccountInLiquidation);
         }
+        let free = cash.saturating_sub(self.auctions.bond_of(bidder).get());
+        if self.margin_with_slice(bidder, slice, free)?.im.get() < 0 {
+            Err(Reject::MarginBelowInitial)
+        } else {
+            Ok(())
+        }
+    }
+
+    /// An account's margin with positions and cash that would come to it.
+    pub(super) fn margin_with_slice(
+        &mut self,
+        account: AccountId,
+        slice: &[Holding],
+        cash: i64,
+    ) -> Result<Margin, Reject> {
+        let entry = self.ledger.account(account).ok_or(Reject::UnknownAccount)?;
         let mut after = entry.clone();
-        for holding in slice {
+        for holding in slice.iter().filter(|h| h.position != 0) {
             let stake = after.holding_or_new(holding.instrument)?;
             stake.position = stake
                 .position
@@ -242,15 +259,8 @@ impl Engine {
                 .filter(|p| p.unsigned_abs() <= crate::limits::POSITION_LOTS_MAX.unsigned_abs())
                 .ok_or(Reject::PositionTooLarge)?;
         }
-        let bond = self.auctions.bond_of(bidder).get();
-        let free = cash.saturating_sub(bond);
-        after.cash = Cash::new(after.cash.get().saturating_add(free));
-        let margin = self.margin_of_account(&after).ok_or(Reject::NoMark)?;
-        if margin.im.get() < 0 {
-            Err(Reject::MarginBelowInitial)
-        } else {
-            Ok(())
-        }
+        after.cash = Cash::new(after.cash.get().saturating_add(cash));
+        self.margin_of_account(&after).ok_or(Reject::NoMark)
     }
 
     /// Moves positions and cash from one account to another.

@@ -11,6 +11,7 @@ mod attest;
 mod auction;
 mod breakers;
 mod cancel;
+mod day;
 mod drags;
 mod exits;
 mod expiry;
@@ -26,6 +27,7 @@ mod observe;
 mod place;
 mod protection;
 mod quote;
+mod ranking;
 mod reopen;
 mod roots;
 mod snapshot;
@@ -35,6 +37,7 @@ mod users;
 mod vaults;
 mod views;
 mod volatility;
+mod waterfall;
 mod withdraw;
 
 #[cfg(test)]
@@ -45,6 +48,7 @@ use alloc::vec::Vec;
 
 pub use exits::ExitReader;
 pub use genesis::GenesisError;
+pub use ranking::TearUpRank;
 pub use roots::StatePart;
 pub use snapshot::{SNAPSHOT_VERSION, SnapshotError};
 pub use views::{BookLevel, MarginSummary, OrderView};
@@ -97,6 +101,8 @@ pub struct Engine {
     attestations: attest::Attestations,
     /// In the order of the parameters.
     vaults: Vec<VaultState>,
+    /// The account of the operator's stake; derived.
+    stake: Option<AccountId>,
     auctions: Auctions,
     quarantined: Vec<(Height, u32)>,
     /// By underlying id.
@@ -167,6 +173,7 @@ impl Engine {
         let before = events.len();
         self.begin_block(block, events);
         self.run_all(&block.commands, events);
+        self.open_accounts_of_day();
         let first_event = self.events_emitted.saturating_add(1);
         let emitted = u64::try_from(events.len().saturating_sub(before)).unwrap_or(0);
         self.events_emitted = self.events_emitted.saturating_add(emitted);
@@ -197,6 +204,7 @@ impl Engine {
         self.expire_orders(events);
         self.tick_markets(events);
         self.watch_venue(events);
+        self.turn_day(events);
         self.settle_expiries(events);
         self.roll_listings(events);
         self.run_liquidations(events);

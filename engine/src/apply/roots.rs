@@ -156,9 +156,7 @@ impl Engine {
         self.roots
             .orders
             .set_leaves(0..slots, |slot, out| encode_order(books, orders, slot, out));
-        for id in 0..self.ledger.len() {
-            let _ = self.ledger.account_mut(AccountId::new(id));
-        }
+        self.ledger.touch_all();
         for id in 0..self.instruments.len() {
             let _ = self.instruments.get_mut(InstrumentId::new(id));
         }

@@ -133,6 +133,7 @@ impl Engine {
         self.mode.serialize(writer)?;
         self.ledger.fees.serialize(writer)?;
         self.ledger.collateral.serialize(writer)?;
+        self.ledger.day().serialize(writer)?;
         self.feeds.serialize(writer)?;
         self.stable.serialize(writer)?;
         self.gates.serialize(writer)?;
@@ -171,6 +172,7 @@ impl Engine {
         let mode = BorshDeserialize::deserialize_reader(reader)?;
         let fees = Cash::deserialize_reader(reader)?;
         let collateral = Cash::deserialize_reader(reader)?;
+        let day = u32::deserialize_reader(reader)?;
         let feeds = BorshDeserialize::deserialize_reader(reader)?;
         let stable = BorshDeserialize::deserialize_reader(reader)?;
         let gates = BorshDeserialize::deserialize_reader(reader)?;
@@ -195,9 +197,11 @@ impl Engine {
             let what = "the open books are not those of the listed instruments";
             return Err(Error::new(ErrorKind::InvalidData, what));
         }
-        let mut ledger = Ledger::restore(accounts, fees, collateral);
+        let mut ledger = Ledger::restore(accounts, day, fees, collateral);
         let orders = read_orders(reader, &books, &mut ledger)?;
+        let stake = parameters.waterfall.stake;
         Ok(Self {
+            stake: stake.and_then(|stake| ledger.by_owner(&stake.owner)),
             chain,
             validators,
             parameters,
@@ -257,7 +261,7 @@ fn read_orders<R: Read>(
         };
         let detail = OrderDetail::deserialize_reader(reader)?;
         let label = Vec::<u8>::deserialize_reader(reader)?;
-        let account = ledger.account_mut(resting.owner);
+        let account = ledger.account_unmarked(resting.owner);
         let account = account
             .ok_or_else(|| Error::new(ErrorKind::InvalidData, "an order without an account"))?;
         if detail.client_id.get() != 0 {

@@ -2,7 +2,7 @@
 
 use alloc::vec::Vec;
 
-use super::{Engine, INSURANCE_FUND};
+use super::Engine;
 use crate::block::Signer;
 use crate::command::{Action, UserCommand, UserPayload};
 use crate::event::Event;
@@ -64,7 +64,7 @@ impl Engine {
             .ledger
             .account(payload.account)
             .ok_or(Reject::UnknownAccount)?;
-        if payload.account == INSURANCE_FUND {
+        if self.is_reserved(payload.account) {
             return Err(Reject::UnknownAccount);
         }
         let session = match signer.ok_or(Reject::BadSignature)? {

@@ -206,7 +206,7 @@ impl Engine {
         events: &mut Vec<Event>,
     ) -> Cash {
         let account = self.ledger.by_owner(&request.owner);
-        let Some(account) = account.filter(|id| *id != INSURANCE_FUND) else {
+        let Some(account) = account.filter(|id| !self.is_reserved(*id)) else {
             return Cash::ZERO;
         };
         if self.check_gate(vault).is_err() {

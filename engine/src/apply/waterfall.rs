@@ -32,9 +32,8 @@ struct Shortfall {
 
 impl Engine {
     /// The account of the operator's stake.
-    pub fn stake_account(&self) -> Option<AccountId> {
-        let stake = self.parameters.waterfall.stake?;
-        self.ledger.by_owner(&stake.owner)
+    pub const fn stake_account(&self) -> Option<AccountId> {
+        self.stake
     }
 
     /// Whether nobody acts for an account: the fund's and the stake's.
@@ -179,6 +178,7 @@ impl Engine {
         events.push(Event::LossAllocated {
             account,
             step,
+            payer: Some(payer),
             paid: Cash::new(paid),
             bound: Cash::new(bound),
             left: Cash::new(left),
@@ -223,6 +223,7 @@ impl Engine {
         events.push(Event::LossAllocated {
             account: loser,
             step: LossStep::Haircut,
+            payer: None,
             paid: Cash::new(paid),
             bound: Cash::new(i64::try_from(total).unwrap_or(i64::MAX)),
             left: Cash::new(left),
@@ -332,6 +333,7 @@ impl Engine {
         events.push(Event::LossAllocated {
             account: loser,
             step: LossStep::TearUp,
+            payer: None,
             paid: Cash::new(held_back),
             bound: Cash::new(i64::try_from(payable).unwrap_or(i64::MAX)),
             left: Cash::new(left),

@@ -6,7 +6,7 @@
 
 use alloc::vec::Vec;
 
-use super::{Engine, INSURANCE_FUND};
+use super::Engine;
 use crate::event::Event;
 use crate::modes::Activity;
 use crate::reject::Reject;
@@ -78,7 +78,7 @@ impl Engine {
     /// yet.
     pub fn free_cash(&self, account: AccountId) -> Option<Cash> {
         let entry = self.ledger.account(account)?;
-        if account == INSURANCE_FUND || entry.liquidation.is_some() {
+        if self.is_reserved(account) || entry.liquidation.is_some() {
             return Some(Cash::ZERO);
         }
         let (_, left) = self.margin_with_orders(account)?;

@@ -21,7 +21,7 @@ pub use holdings::Holdings;
 
 use crate::limits::ACCOUNTS_MAX;
 use crate::reject::Reject;
-use crate::types::{AccountId, Address, Cash, MarginModel};
+use crate::types::{AccountId, Address, Cash, InstrumentId, MarginModel};
 
 /// All accounts, the insurance fund's among them, and the venue's fees.
 #[derive(Clone, Debug, Default)]
@@ -35,6 +35,30 @@ pub struct Ledger {
     pub collateral: Cash,
     /// Cash of all accounts that are not in `touched`.
     untouched: i128,
+    /// The number of the day.
+    day: u32,
+    /// Accounts that changed for the first time in the day, as they were before.
+    day_bases: Vec<DayBase>,
+}
+
+/// What an account had when the day began.
+#[derive(Clone, Debug)]
+pub(crate) struct DayBase {
+    pub account: AccountId,
+    pub cash: Cash,
+    /// Lots by instrument.
+    pub positions: Vec<(InstrumentId, i64)>,
+}
+
+impl DayBase {
+    fn of(account: AccountId, entry: &Account) -> Self {
+        let held = entry.holdings.iter().filter(|h| h.position != 0);
+        Self {
+            account,
+            cash: entry.cash,
+            positions: held.map(|h| (h.instrument, h.position)).collect(),
+        }
+    }
 }
 
 impl Ledger {
@@ -46,6 +70,11 @@ impl Ledger {
     /// The account for changing; its leaf is recomputed at the end of the block.
     pub fn account_mut(&mut self, id: AccountId) -> Option<&mut Account> {
         let account = self.accounts.get_mut(usize::try_from(id.get()).ok()?)?;
+        // Whatever was hashed meanwhile: replicas hash at heights of their own.
+        if account.day != self.day {
+            self.day_bases.push(DayBase::of(id, account));
+            (account.day, account.day_open) = (self.day, Cash::ZERO);
+        }
         if !account.touched {
             account.touched = true;
             self.untouched = self.untouched.wrapping_sub(i128::from(account.cash.get()));
@@ -54,7 +83,47 @@ impl Ledger {
         Some(account)
     }
 
-    /// The account for what its leaf does not commit to: the digests of its own parts.
+    /// Marks every account for hashing anew; none of them changed.
+    pub(crate) fn touch_all(&mut self) {
+        for (id, account) in (0..).map(AccountId::new).zip(&mut self.accounts) {
+            if !account.touched {
+                account.touched = true;
+                self.untouched = self.untouched.wrapping_sub(i128::from(account.cash.get()));
+                self.touched.push(id);
+            }
+        }
+    }
+
+    /// The number of the day.
+    pub(crate) const fn day(&self) -> u32 {
+        self.day
+    }
+
+    /// A day begins.
+    pub(crate) fn begin_day(&mut self, day: u32) {
+        self.day = day;
+        self.day_bases.clear();
+    }
+
+    /// The accounts that changed for the first time in the day since the last call.
+    pub(crate) fn take_day_bases(&mut self) -> Vec<DayBase> {
+        core::mem::take(&mut self.day_bases)
+    }
+
+    /// What an account had when the day began, where its worth then is not worked out yet.
+    pub(crate) fn day_base(&self, id: AccountId) -> Option<DayBase> {
+        let entry = self.account(id)?;
+        if entry.day != self.day {
+            return Some(DayBase::of(id, entry));
+        }
+        self.day_bases
+            .iter()
+            .find(|base| base.account == id)
+            .cloned()
+    }
+
+    /// The account for what its leaf does not commit to: the digests of its own parts, what follows from
+    /// the books.
     pub(crate) fn account_unmarked(&mut self, id: AccountId) -> Option<&mut Account> {
         self.accounts.get_mut(usize::try_from(id.get()).ok()?)
     }
@@ -107,7 +176,9 @@ impl Ledger {
             return Err(Reject::BadProposal);
         }
         let id = AccountId::new(self.len());
-        self.accounts.push(Account::new(owner, model));
+        let mut account = Account::new(owner, model);
+        account.day = self.day;
+        self.accounts.push(account);
         self.owners.insert(owner, id);
         let _ = self.account_mut(id);
         Ok(id)
@@ -131,6 +202,7 @@ impl Ledger {
             .cash
             .checked_add(amount)
             .ok_or(Reject::BadProposal)?;
+        account.day_open = Cash::new(account.day_open.get().saturating_add(amount.get()));
         self.collateral = total;
         Ok(())
     }
@@ -163,6 +235,7 @@ impl Ledger {
     fn take_out(&mut self, id: AccountId, amount: Cash) {
         if let Some(account) = self.account_mut(id) {
             account.cash = Cash::new(account.cash.get().saturating_sub(amount.get()));
+            account.day_open = Cash::new(account.day_open.get().saturating_sub(amount.get()));
             self.collateral = Cash::new(self.collateral.get().saturating_sub(amount.get()));
         }
     }
@@ -212,7 +285,7 @@ impl Ledger {
         i128::from(self.collateral.get()).saturating_sub(owed)
     }
 
-    pub(crate) fn restore(accounts: Vec<Account>, fees: Cash, collateral: Cash) -> Self {
+    pub(crate) fn restore(accounts: Vec<Account>, day: u32, fees: Cash, collateral: Cash) -> Self {
         let owners = (0u32..)
             .zip(&accounts)
             .map(|(i, a)| (a.owner, AccountId::new(i)))
@@ -222,6 +295,8 @@ impl Ledger {
             accounts,
             owners,
             touched: Vec::new(),
+            day,
+            day_bases: Vec::new(),
             fees,
             collateral,
         }

@@ -54,9 +54,7 @@ impl Samples {
         parameters: &SettlementParameters,
     ) -> Settlement {
         let waited_out = now.since(expiry) >= parameters.deferral_ms_max;
-        let enough = u64::from(self.count).saturating_mul(1_000_000)
-            >= u64::from(Self::full(parameters))
-                .saturating_mul(u64::from(parameters.samples_min_ppm));
+        let enough = self.count >= Self::least(parameters);
         match self.mean() {
             Some(price) if enough || waited_out => Settlement::At(price),
             _ => {
@@ -87,6 +85,14 @@ impl Samples {
     pub fn mean(&self) -> Option<Price> {
         let mean = self.sum.checked_div(i128::from(self.count))?;
         i64::try_from(mean).ok().map(Price::new)
+    }
+
+    /// Fewest samples that settle without waiting.
+    pub fn least(parameters: &SettlementParameters) -> u32 {
+        let part = u64::from(Self::full(parameters))
+            .saturating_mul(u64::from(parameters.samples_min_ppm))
+            .div_ceil(1_000_000);
+        u32::try_from(part).unwrap_or(u32::MAX)
     }
 
     /// Samples of a full window.

@@ -218,6 +218,9 @@ fn events_are_split_by_command() {
     let lone = Event::IndexLost {
         underlying: lifeboat_engine::types::UnderlyingId::new(0),
         sources: 0,
+        fault: lifeboat_engine::settlement::IndexFault::TooFew,
+        frozen: Vec::new(),
+        dispersion_ppm: None,
     };
     let reject = Reject::StaleNonce;
     let events = [

@@ -5,7 +5,13 @@ use crate::params::LiquidationParameters;
 
 /// Account 1 is short calls it can just afford; account 3 stands by as backstop.
 fn venue_with_short() -> (Venue, InstrumentId) {
-    let mut venue = Venue::new(&[20_000, 10_000_000, 10_000_000]);
+    let mut parameters = Parameters::default();
+    (
+        parameters.modes.cancel_only_ms,
+        parameters.modes.post_only_ms,
+    ) = (5_000, 5_000);
+    parameters.waterfall.fund = Cash::new(1_000_000_000_000);
+    let mut venue = Venue::with(&[20_000, 10_000_000, 10_000_000], parameters);
     let call = venue.call();
     let mark = venue
         .engine

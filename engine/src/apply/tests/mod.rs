@@ -16,6 +16,7 @@ mod recovery;
 mod settlement;
 mod snapshots;
 mod vaults;
+mod waterfall;
 
 use alloc::vec::Vec;
 

@@ -17,7 +17,11 @@ fn quick() -> Parameters {
 
 /// A venue with one call of strike 90 000 that expires two minutes in, and a position in it.
 fn venue_with_position() -> (Venue, InstrumentId, TimeMs) {
-    let mut venue = Venue::with(&[1_000_000, 1_000_000], quick());
+    venue_with_position_by(quick())
+}
+
+fn venue_with_position_by(parameters: Parameters) -> (Venue, InstrumentId, TimeMs) {
+    let mut venue = Venue::with(&[1_000_000, 1_000_000], parameters);
     let expiry = TimeMs::new(venue.time + 120_000);
     let terms = OptionTerms {
         underlying: UnderlyingId::new(0),
@@ -85,5 +89,87 @@ fn an_outage_over_the_window_defers_settlement_and_guesses_nothing() {
             .any(|e| matches!(e, Event::InstrumentSettled { .. }))
     };
     assert!(venue.observe_until(91_000, 100, settled));
+    assert_eq!(venue.position(2, call), 0);
+}
+
+/// The same venue with its gaps noticed, a ladder of seconds, and what an outage over the expiry does.
+fn venue_over_expiry(samples_before: u64) -> (Venue, InstrumentId, TimeMs) {
+    let mut parameters = quick();
+    parameters.modes.block_gap_ms_max = 60_000;
+    let modes = &mut parameters.modes;
+    (modes.agreement_ms, modes.cancel_only_ms, modes.post_only_ms) = (5_000, 5_000, 5_000);
+    let (mut venue, call, expiry) = venue_with_position_by(parameters);
+    venue
+        .run(1, place(limit(call, Side::Sell, 1, 500)))
+        .unwrap();
+    while venue.time < expiry.get() - 60_000 + samples_before * 1_000 {
+        venue.observe(90_100);
+        venue.block();
+    }
+    // Seen in the gap by validators whose blocks did not come: no sample.
+    let silent = (expiry.get() + 1_000 - venue.time).max(61_000);
+    venue.time += silent / 2;
+    venue.observe(99_000);
+    venue.block_after(silent - silent / 2);
+    assert_eq!(venue.mode(), Mode::Halted);
+    let ended = |e: &Event| {
+        matches!(
+            e,
+            Event::OrderCancelled {
+                reason: CancelReason::Settlement,
+                ..
+            }
+        )
+    };
+    assert_eq!(venue.events.iter().filter(|e| ended(e)).count(), 1);
+    assert_eq!(venue.engine.live_orders(), 0);
+    (venue, call, expiry)
+}
+
+fn settled(events: &[Event]) -> Option<(Price, u32, bool)> {
+    events.iter().find_map(|e| match e {
+        Event::ExpirySettled {
+            price,
+            samples,
+            waited_out,
+            ..
+        } => Some((*price, *samples, *waited_out)),
+        _ => None,
+    })
+}
+
+#[test]
+fn enough_samples_before_an_outage_settle_at_once_after_it() {
+    let (venue, call, _) = venue_over_expiry(50);
+    let (price, samples, waited_out) = settled(&venue.events).expect("with the first block");
+    assert_eq!((price, waited_out), (usd(90_100), false));
+    assert!((48..=51).contains(&samples), "{samples}");
+    assert_eq!(venue.position(2, call), 0);
+}
+
+#[test]
+fn too_few_wait_for_more_and_none_is_of_the_gap() {
+    let (mut venue, call, expiry) = venue_over_expiry(20);
+    assert_eq!(settled(&venue.events), None);
+    assert_eq!(venue.position(2, call), 10);
+    assert!(venue.observe_until(90_300, 100, |e| settled(e).is_some()));
+    let (price, samples, waited_out) = settled(&venue.events).unwrap();
+    assert_eq!((samples, waited_out), (48, false), "four fifths of 60");
+    // 20 or so at 90 100 and the rest at 90 300: a mean that the gap's 99 000 has no part in.
+    assert!(price > usd(90_150) && price < usd(90_250), "{price}");
+    assert!(venue.time - expiry.get() < 60_000);
+}
+
+#[test]
+fn a_deferral_that_runs_out_settles_by_what_there_is() {
+    let (mut venue, call, expiry) = venue_over_expiry(20);
+    while settled(&venue.events).is_none() {
+        venue.block_after(10_000);
+    }
+    let (price, samples, waited_out) = settled(&venue.events).unwrap();
+    assert_eq!((price, waited_out), (usd(90_100), true));
+    assert!(samples < 25);
+    let waited = venue.time - expiry.get();
+    assert!((120_000..140_000).contains(&waited), "{waited}");
     assert_eq!(venue.position(2, call), 0);
 }
