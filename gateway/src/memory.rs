@@ -11,9 +11,11 @@ use lifeboat_engine::types::{
     AccountId, Digest, Height, InstrumentId, Mode, Price, TimeMs, UnderlyingId,
 };
 use lifeboat_engine::{Command, Event};
+use serde_json::{Value, json};
 
+use crate::decimal::{cash, price, qty};
 use crate::directory::Directory;
-use crate::orders::{Deposit, Desks, Fill, OrderRecord, place_order};
+use crate::orders::{Deposit, Desks, Fill, OrderRecord, SettledPosition, place_order};
 use crate::outage::{Moment, Outages, Step, is_out, is_reopening};
 use crate::outcome::{Effects, Fate, Outcomes, Ticket};
 use crate::port::AppliedBlock;
@@ -124,6 +126,8 @@ pub struct Memory {
     pub outcomes: Outcomes,
     /// Instruments that settled, oldest first.
     pub settlements: VecDeque<Settled>,
+    /// Expiries whose settlement waits for samples, with how many there were at first.
+    pub deferred: BTreeMap<(UnderlyingId, TimeMs), u32>,
     /// Where the chain stands.
     pub clock: Clock,
     /// Where each underlying stands.
@@ -365,6 +369,18 @@ impl Memory {
                     self.settlements.pop_front();
                 }
             }
+            Event::SettlementDeferred {
+                underlying,
+                expiry,
+                samples,
+            } => {
+                self.deferred.insert((*underlying, *expiry), *samples);
+            }
+            Event::ExpirySettled {
+                underlying, expiry, ..
+            } => {
+                self.deferred.remove(&(*underlying, *expiry));
+            }
             Event::PositionSettled {
                 account,
                 instrument,
@@ -423,13 +439,41 @@ impl Memory {
             ),
             Event::LiquidationStarted { account, .. }
             | Event::LiquidationToFund { account, .. }
+            | Event::GraceGiven { account, .. }
+            | Event::ClosedOut { account, .. }
+            | Event::GainHaircut { account, .. }
             | Event::LiquidationEnded { account } => scene.touch(*account, &self.desks),
-            Event::LiquidationSold { account, buyer, .. } => {
+            Event::LiquidationSold {
+                account,
+                buyer: other,
+                ..
+            }
+            | Event::PositionTornUp {
+                account,
+                holder: other,
+                ..
+            } => {
                 scene.touch(*account, &self.desks);
-                scene.touch(*buyer, &self.desks);
+                scene.touch(*other, &self.desks);
             }
             _ => {}
         }
+    }
+
+    /// A settled position as clients see it.
+    pub fn settlement(&self, settled: &SettledPosition) -> Value {
+        let mut all = self.settlements.iter();
+        let at = all.find(|s| s.instrument == settled.instrument);
+        json!({
+            "type": "delivery",
+            "timestamp": settled.time.get(),
+            "instrument_name": self.directory.name(settled.instrument),
+            "position": qty(settled.position),
+            "profit_loss": cash(settled.cash),
+            "session_profit_loss": cash(settled.cash),
+            "index_price": at.map(|s| price(s.settlement)),
+            "mark_price": at.map(|s| price(s.payoff)),
+        })
     }
 
     fn mode_changed(&mut self, step: Step, scene: &mut Scene<'_>) {

@@ -4,7 +4,7 @@
 //! is `null`, and a sentence under `unknown` says so.
 
 use lifeboat_engine::event::ModeReason;
-use lifeboat_engine::types::{AccountId, OrderId};
+use lifeboat_engine::types::{AccountId, OrderId, TimeMs, UnderlyingId};
 use serde_json::{Value, json};
 
 use crate::decimal::{cash, qty};
@@ -103,8 +103,19 @@ pub fn restatement(scene: &Scene<'_>, id: AccountId, wanted: &Wanted) -> Value {
     });
     let fills = desk.map(|desk| fills(desk, wanted)).unwrap_or_default();
     fills.write(&mut statement, memory, &mut unknown);
+    let since = outage.map(|outage| outage.watched_from.time);
+    let settled = desk.into_iter().flat_map(|desk| &desk.settlements);
+    let settled = settled.filter(|s| since.is_some_and(|since| s.time >= since));
+    statement["settlements"] = settled.map(|s| memory.settlement(s)).collect();
+    statement["settlements_deferred"] = memory.deferred.iter().map(deferred).collect();
     statement["unknown"] = json!(unknown);
     statement
+}
+
+/// An expiry that waits: its orders are gone, its positions stand until enough samples of the index
+/// were taken or the deferral runs out.
+fn deferred((of, samples): (&(UnderlyingId, TimeMs), &u32)) -> Value {
+    json!({ "underlying": of.0.get(), "expiry": of.1.get(), "samples": samples })
 }
 
 /// What the gateway did not see of an outage.

@@ -45,6 +45,19 @@ pub struct Instrument {
     pub listed_at: TimeMs,
 }
 
+/// A place in the order in which positions are torn up.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct TearUpPlace {
+    /// From 1, which is first.
+    pub rank: usize,
+    /// How many hold the same side.
+    pub holders: usize,
+    /// What those before it hold.
+    pub qty_before: Qty,
+    /// Gain on the position for each unit of maintenance margin, in millionths.
+    pub return_ppm: i64,
+}
+
 /// One price level.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Level {
@@ -140,6 +153,27 @@ impl Default for Standing {
 pub struct View<'a>(pub &'a Engine);
 
 impl View<'_> {
+    /// An account's place in the order in which positions in an instrument are torn up; `None` where it
+    /// holds none.
+    pub fn tear_up_rank(&self, id: InstrumentId, account: AccountId) -> Option<TearUpPlace> {
+        let held = self.0.account(account)?.holding(id)?.position;
+        let side = match held {
+            0 => return None,
+            1.. => Side::Buy,
+            _ => Side::Sell,
+        };
+        let ranking = self.0.tear_up_ranking(id, side);
+        let at = ranking.iter().position(|rank| rank.account == account)?;
+        let before = ranking.iter().take(at).map(|rank| rank.lots.abs());
+        let lot = self.0.instruments().get(id)?.lot.get();
+        Some(TearUpPlace {
+            rank: at + 1,
+            holders: ranking.len(),
+            qty_before: Qty::new(before.sum::<i64>().saturating_mul(lot)),
+            return_ppm: ranking.get(at)?.return_ppm,
+        })
+    }
+
     /// Time of the latest block.
     pub fn time(&self) -> TimeMs {
         self.0.time()

@@ -5,14 +5,14 @@ use serde_json::{Value, json};
 
 use super::Call;
 use super::market::{Page, not_found};
-use crate::decimal::cash;
+use crate::decimal::{cash, qty};
 use crate::directory::is_settlement;
 use crate::error::RpcError;
 use crate::names;
 use crate::render::{self, PositionParts};
 use crate::scene::Scene;
 use crate::snapshot::Needs;
-use crate::view::Position;
+use crate::view::{Position, View};
 
 /// Answers a private method about the account; `None` when there is no such method.
 pub fn answer(call: &Call, name: &str) -> Option<Result<Value, RpcError>> {
@@ -22,6 +22,7 @@ pub fn answer(call: &Call, name: &str) -> Option<Result<Value, RpcError>> {
         "get_subaccounts" => subaccounts(call),
         "get_positions" => positions(call),
         "get_position" => position(call),
+        "get_tear_up_rank" => tear_up_rank(call),
         "get_mmp_config" => protection(call),
         "get_mmp_status" => Ok(json!([])),
         "get_deposits" => deposits(call),
@@ -124,15 +125,38 @@ fn positions(call: &Call) -> Result<Value, RpcError> {
 
 fn position(call: &Call) -> Result<Value, RpcError> {
     let name = call.params.required_text("instrument_name")?;
-    let id = {
-        let state = call.gateway.state();
-        let listed = state.memory.directory.find(name);
-        listed.ok_or_else(not_found)?.instrument.id
-    };
+    let id = listed(call, name)?;
     with_account(call, |scene, account| {
         let held = scene.positions(account, |held| held == id).pop();
         Some(held.unwrap_or_else(|| flat(scene, id)))
     })
+}
+
+/// How soon the account's position in an instrument would be torn up, should the other side's holder
+/// fail and nothing else bear it; `null` for a rank where it holds nothing. Reads every account once.
+fn tear_up_rank(call: &Call) -> Result<Value, RpcError> {
+    let name = call.params.required_text("instrument_name")?;
+    let (id, account) = (listed(call, name)?, account(call)?);
+    let mut found = None;
+    call.gateway
+        .venue
+        .read(&mut |engine| found = View(engine).tear_up_rank(id, account));
+    Ok(match found {
+        Some(place) => json!({
+            "instrument_name": name,
+            "rank": place.rank,
+            "holders": place.holders,
+            "amount_before": qty(place.qty_before),
+            "return_on_margin": place.return_ppm as f64 / 1e6,
+        }),
+        None => json!({ "instrument_name": name, "rank": Value::Null }),
+    })
+}
+
+fn listed(call: &Call, name: &str) -> Result<InstrumentId, RpcError> {
+    let state = call.gateway.state();
+    let listed = state.memory.directory.find(name);
+    Ok(listed.ok_or_else(not_found)?.instrument.id)
 }
 
 /// The position of an account that holds nothing in an instrument.

@@ -196,27 +196,9 @@ fn settlements(call: &Call) -> Result<Value, RpcError> {
     let all = desk.into_iter().flat_map(|desk| &desk.settlements);
     let found = all.filter(|s| delivery && scope.covers(s.instrument, &memory.directory));
     let (found, _) = page.cut(found.collect());
-    let prices = |id: InstrumentId| {
-        let settled = memory.settlements.iter().find(|s| s.instrument == id);
-        settled.map_or((Value::Null, Value::Null), |s| {
-            (price(s.settlement), price(s.payoff))
-        })
-    };
     let list: Vec<Value> = found
         .into_iter()
-        .map(|settled| {
-            let (index, mark) = prices(settled.instrument);
-            json!({
-                "type": "delivery",
-                "timestamp": settled.time.get(),
-                "instrument_name": memory.directory.name(settled.instrument),
-                "position": qty(settled.position),
-                "profit_loss": cash(settled.cash),
-                "session_profit_loss": cash(settled.cash),
-                "index_price": index,
-                "mark_price": mark,
-            })
-        })
+        .map(|settled| memory.settlement(settled))
         .collect();
     Ok(json!({ "settlements": list, "continuation": Value::Null }))
 }
