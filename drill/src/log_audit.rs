@@ -9,7 +9,7 @@ use std::io;
 use std::sync::Arc;
 
 use lifeboat_engine::auth::check_batch;
-use lifeboat_engine::types::{AccountId, Digest, Height};
+use lifeboat_engine::types::{Digest, Height};
 use lifeboat_engine::{Block, Engine, Event, Genesis, GenesisError};
 use lifeboat_node::files::Files;
 use lifeboat_node::journal::{JournalError, Reader, Record};
@@ -139,15 +139,8 @@ pub fn audit_log(
 impl Replay {
     fn new(files: &dyn Files, genesis: &Genesis) -> Result<Self, LogFinding> {
         let engine = Engine::genesis(genesis).map_err(LogFinding::Genesis)?;
-        let accounts = (1..).map(AccountId::new).zip(&genesis.accounts);
-        let cash: Vec<_> = accounts.map(|(id, account)| (id, account.cash)).collect();
-        let lots = genesis
-            .parameters
-            .underlyings
-            .iter()
-            .map(|underlying| underlying.lot);
         Ok(Self {
-            auditor: LedgerAuditor::new(&cash, lots.collect()),
+            auditor: LedgerAuditor::of(genesis),
             quarantine: Quarantine::load(files)?,
             roots: BTreeMap::from([(Height::new(0), engine.state_root())]),
             last: None,
@@ -212,7 +205,7 @@ impl Replay {
         }
         let books = |finding| LogFinding::Books { at, finding };
         self.auditor
-            .observe(applied.first_event, &events)
+            .observe_at(block.time, applied.first_event, &events)
             .map_err(books)?;
         if at.get().is_multiple_of(COMPARE_EVERY) {
             self.auditor

@@ -6,10 +6,8 @@
 //! loss and delay are the node's to show.
 
 use lifeboat_engine::auth::check_batch;
-use lifeboat_engine::types::{AccountId, Digest, Height, Qty, TimeMs};
-use lifeboat_engine::{
-    AgreedRoot, Applied, Block, Command, Engine, Event, Genesis, GenesisAccount, GenesisError,
-};
+use lifeboat_engine::types::{Digest, Height, Qty, TimeMs};
+use lifeboat_engine::{AgreedRoot, Applied, Block, Command, Engine, Event, Genesis, GenesisError};
 
 use crate::market::{Feed, Instruments, Outlook, Simulation};
 use crate::twin::{Finding, LedgerAuditor, LedgerState};
@@ -46,21 +44,15 @@ impl Rehearsal {
     ) -> Result<Self, GenesisError> {
         let engine = Engine::genesis(genesis)?;
         let underlyings = &genesis.parameters.underlyings;
-        let lots: Vec<Qty> = underlyings
-            .iter()
-            .map(|underlying| underlying.lot)
-            .collect();
         let steps = underlyings
             .iter()
             .map(|underlying| (underlying.tick, underlying.lot));
-        let cash = |(n, account): (u32, &GenesisAccount)| (AccountId::new(n), account.cash);
-        let accounts: Vec<_> = (1..).zip(&genesis.accounts).map(cash).collect();
         Ok(Self {
             engine,
             observers,
             simulation,
             instruments: Instruments::new(steps.collect()),
-            auditor: LedgerAuditor::new(&accounts, lots),
+            auditor: LedgerAuditor::of(genesis),
             agreed: None,
             extra: Vec::new(),
             commands: 0,
@@ -119,7 +111,8 @@ impl Rehearsal {
         events
             .iter()
             .for_each(|event| self.instruments.on_event(event));
-        self.auditor.observe(applied.first_event, &events)?;
+        self.auditor
+            .observe_at(time, applied.first_event, &events)?;
         Ok((applied, events))
     }
 

@@ -7,6 +7,7 @@ use lifeboat_engine::Command;
 use lifeboat_engine::command::{
     ForwardPrice, Observation, Proposal, Report, SourcePrice, ValidatorCommand, ValidatorPayload,
 };
+use lifeboat_engine::settlement::STABLE;
 use lifeboat_engine::types::{ChainId, Nonce, Price, PublicKey, TimeMs, UnderlyingId, ValidatorId};
 
 use super::dice::Dice;
@@ -76,6 +77,7 @@ impl Feed {
         );
         let count = self.due.len().min(PROPOSALS_PER_STEP);
         let mut reports: Vec<Report> = self.due.drain(..count).map(Report::Attest).collect();
+        reports.extend(self.observe_stable(outlook, now).map(Report::Observe));
         for underlying in instruments.underlyings() {
             let observation = self.observe(outlook, instruments, underlying, now);
             reports.extend(observation.map(Report::Observe));
@@ -96,10 +98,10 @@ impl Feed {
     ) -> Option<Observation> {
         let index = outlook.index(underlying, now)?;
         let sources = (0..self.settings.sources)
-            .map(|source| Some(self.source_price(index, underlying, source, now)))
+            .map(|source| self.source_price(index, underlying, source, now))
             .collect();
         let forward = |expiry: TimeMs| {
-            let price = price(outlook.forward(underlying, expiry, now)?);
+            let price = price(outlook.forward(underlying, expiry, now)?)?;
             Some(ForwardPrice { expiry, price })
         };
         let forwards = instruments
@@ -115,13 +117,30 @@ impl Feed {
         })
     }
 
+    /// What this validator's sources say of the settlement stablecoin, in dollars; nothing where the
+    /// path has no price of it.
+    pub fn observe_stable(&self, outlook: &mut dyn Outlook, now: TimeMs) -> Option<Observation> {
+        let dollars = price(outlook.stable(now)?);
+        // To the hundredth of a cent, on which all sources agree.
+        let source = dollars.map(|price| SourcePrice {
+            price: Price::new(price.get() / 100 * 100),
+            updated_at: now,
+        });
+        Some(Observation {
+            underlying: STABLE,
+            observed_at: now,
+            sources: vec![source; self.settings.sources],
+            forwards: Vec::new(),
+        })
+    }
+
     fn source_price(
         &self,
         index: f64,
         underlying: UnderlyingId,
         source: usize,
         now: TimeMs,
-    ) -> SourcePrice {
+    ) -> Option<SourcePrice> {
         let FeedSettings {
             seed,
             validator,
@@ -135,10 +154,11 @@ impl Feed {
             now.get(),
         ];
         let error = noise * Dice::at(seed, &place).normal();
-        SourcePrice {
-            price: price(index * (1.0 + error)),
+        let price = price(index * (1.0 + error))?;
+        Some(SourcePrice {
+            price,
             updated_at: now,
-        }
+        })
     }
 
     /// Signs a report with the next nonce.
@@ -160,8 +180,11 @@ impl Feed {
     }
 }
 
-fn price(usdc: f64) -> Price {
-    Price::new((usdc * 1e6).round() as i64)
+/// What is not a price (zero, less, infinite, not a number, out of range) is none.
+fn price(usdc: f64) -> Option<Price> {
+    let units = (usdc * 1e6).round();
+    let is_price = units.is_finite() && units > 0.0 && units < i64::MAX as f64;
+    is_price.then(|| Price::new(units as i64))
 }
 
 #[cfg(test)]
@@ -169,6 +192,14 @@ mod tests {
     use super::*;
     use crate::market::simulated::SimulatedOutlook;
     use lifeboat_engine::types::Qty;
+
+    #[test]
+    fn what_is_no_number_is_no_price() {
+        for bad in [0.0, -1.0, f64::NAN, f64::INFINITY, f64::NEG_INFINITY, 1e300] {
+            assert_eq!(price(bad), None, "{bad}");
+        }
+        assert_eq!(price(1.5), Some(Price::new(1_500_000)));
+    }
 
     #[test]
     fn validators_see_nearly_the_same_and_each_time_again() {

@@ -17,6 +17,11 @@ pub trait Outlook: Send {
     /// The forward for `expiry`.
     fn forward(&mut self, underlying: UnderlyingId, expiry: TimeMs, now: TimeMs) -> Option<f64>;
 
+    /// The settlement stablecoin in dollars; `None` where nobody observes it.
+    fn stable(&mut self, _now: TimeMs) -> Option<f64> {
+        None
+    }
+
     /// The volatility a year that an option is worth, 0.5 for 50 %.
     fn volatility(&mut self, terms: &OptionTerms, now: TimeMs) -> Option<f64>;
 

@@ -115,6 +115,11 @@ impl Outlook for SimulatedOutlook {
         Some(path.log_price.exp())
     }
 
+    /// It keeps its peg.
+    fn stable(&mut self, _now: TimeMs) -> Option<f64> {
+        Some(1.0)
+    }
+
     fn forward(&mut self, underlying: UnderlyingId, expiry: TimeMs, now: TimeMs) -> Option<f64> {
         let index = self.index(underlying, now)?;
         let carry = self.path(underlying)?.of.carry;

@@ -1,15 +1,20 @@
 //! The ledger auditor: keeps cash, positions and open orders from the event stream alone.
 //!
-//! Checks I1 (money is conserved), I3 (events and trades numbered without a gap), I6 (nobody takes out
-//! more than their cash), I7 (no trade in a mode that forbids it) and I8 (positions sum to zero), each
+//! Checks I1 (money is conserved, down the waterfall too), I3 (events and trades numbered without a gap),
+//! I5 (on what accounts are liquidated, by [`LiquidationAuditor`]), I6 (nobody takes out more than their
+//! cash), I7 (no trade in a mode that forbids it) and I8 (positions sum to zero), each
 //! counted. Sums are `i128`, maps are ordered, nothing is cached: slow and plain on purpose.
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use lifeboat_engine::Event;
-use lifeboat_engine::event::Trade;
-use lifeboat_engine::types::{AccountId, Cash, InstrumentId, Mode, OrderId, Price, Qty, Side};
+use lifeboat_engine::event::{LossStep, Trade};
+use lifeboat_engine::types::{
+    AccountId, Cash, InstrumentId, Mode, OrderId, Price, Qty, Side, TimeMs,
+};
+use lifeboat_engine::{Event, Genesis};
 use thiserror::Error;
+
+use super::{LiquidationAuditor, LiquidationRules};
 
 /// The insurance fund's account: the first.
 const INSURANCE_FUND: AccountId = AccountId::new(0);
@@ -68,10 +73,31 @@ pub struct LedgerAuditor {
     positions: BTreeMap<InstrumentId, BTreeMap<AccountId, i128>>,
     orders: BTreeMap<OrderId, OpenOrder>,
     settling: BTreeMap<InstrumentId, i128>,
+    /// The last step of the waterfall: of whose loss, which, and what it left.
+    last_loss: Option<(AccountId, LossStep, i128)>,
+    liquidations: Option<LiquidationAuditor>,
     checks: BTreeMap<&'static str, u64>,
 }
 
 impl LedgerAuditor {
+    /// Books that begin with a genesis, and judge liquidations by its figures.
+    pub fn of(genesis: &Genesis) -> Self {
+        let parameters = &genesis.parameters;
+        let accounts = (1..).map(AccountId::new).zip(&genesis.accounts);
+        let mut cash: Vec<_> = accounts.map(|(id, account)| (id, account.cash)).collect();
+        let stake = u32::try_from(cash.len() + 1).map(AccountId::new);
+        if let (Some(set_aside), Ok(id)) = (parameters.waterfall.stake, stake) {
+            cash.push((id, set_aside.cash));
+        }
+        cash.push((INSURANCE_FUND, parameters.waterfall.fund));
+        let lots = parameters.underlyings.iter().map(|of| of.lot).collect();
+        let rules = LiquidationRules::of(parameters);
+        Self {
+            liquidations: Some(LiquidationAuditor::new(rules)),
+            ..Self::new(&cash, lots)
+        }
+    }
+
     /// Books that begin with the genesis accounts' cash. `lots` are the size steps of the
     /// underlyings, in the order of their ids.
     pub fn new(genesis: &[(AccountId, Cash)], lots: Vec<Qty>) -> Self {
@@ -90,6 +116,8 @@ impl LedgerAuditor {
             positions: BTreeMap::new(),
             orders: BTreeMap::new(),
             settling: BTreeMap::new(),
+            last_loss: None,
+            liquidations: None,
             checks: BTreeMap::new(),
         }
     }
@@ -97,6 +125,22 @@ impl LedgerAuditor {
     /// How often each invariant was checked.
     pub const fn checks(&self) -> &BTreeMap<&'static str, u64> {
         &self.checks
+    }
+
+    /// [`observe`](Self::observe), of a block at this time.
+    ///
+    /// # Errors
+    /// The first [`Finding`].
+    pub fn observe_at(
+        &mut self,
+        time: TimeMs,
+        first_event: u64,
+        events: &[Event],
+    ) -> Result<(), Finding> {
+        if let Some(liquidations) = &mut self.liquidations {
+            liquidations.begin_block(time);
+        }
+        self.observe(first_event, events)
     }
 
     /// Takes one block's events, of which `first_event` is the first's number.
@@ -218,6 +262,7 @@ impl LedgerAuditor {
         event: &Event,
         touched: &mut BTreeSet<InstrumentId>,
     ) -> Result<(), Finding> {
+        self.judge_liquidation(event)?;
         match event {
             Event::Deposited {
                 account, amount, ..
@@ -274,7 +319,9 @@ impl LedgerAuditor {
             Event::AuctionCleared(cleared) => {
                 self.clearing = Some((cleared.instrument, cleared.price));
                 let inside = cleared.low <= cleared.price && cleared.price <= cleared.high;
-                return self.check("I7", inside, || format!("cleared outside its collar: {cleared:?}"));
+                return self.check("I7", inside, || {
+                    format!("cleared outside its collar: {cleared:?}")
+                });
             }
             Event::SealDropped {
                 account, forfeited, ..
@@ -304,6 +351,7 @@ impl LedgerAuditor {
                 buyer,
                 part_ppm,
                 price,
+                ..
             } => {
                 self.move_part(*account, *buyer, i128::from(*part_ppm));
                 // Under zero it is the fund that pays the buyer.
@@ -314,6 +362,49 @@ impl LedgerAuditor {
             Event::LiquidationToFund { account, .. } => {
                 self.move_part(*account, INSURANCE_FUND, PPM);
             }
+            Event::LossAllocated {
+                account,
+                step,
+                payer,
+                paid,
+                bound,
+                left,
+            } => {
+                if let Some(payer) = payer {
+                    self.pay(*payer, -i128::from(paid.get()));
+                    self.pay(*account, paid.get().into());
+                }
+                return self.allocate((*account, *step), [*paid, *bound, *left]);
+            }
+            Event::GainHaircut {
+                account,
+                loser,
+                gain,
+                bound,
+                paid,
+            } => {
+                self.pay(*account, -i128::from(paid.get()));
+                self.pay(*loser, paid.get().into());
+                let fine = paid <= bound && bound <= gain;
+                return self.check("waterfall", fine, || {
+                    format!("account {account} gives {paid} of {bound}, gained {gain}")
+                });
+            }
+            Event::PositionTornUp {
+                account,
+                holder,
+                instrument,
+                position,
+                cash,
+                held_back,
+                ..
+            } => {
+                touched.insert(*instrument);
+                self.pay(*account, -i128::from(cash.get()));
+                self.pay(*holder, cash.get().into());
+                return self.tear_up([*account, *holder], *instrument, *position, *held_back);
+            }
+            Event::ClosedOut { .. } => self.last_loss = None,
             Event::ModeChanged { to, .. } => self.mode = *to,
             Event::DepositReturned { amount, .. } => self.deposited += i128::from(amount.get()),
             Event::Withdrawn {
@@ -333,6 +424,65 @@ impl LedgerAuditor {
             _ => {}
         }
         Ok(())
+    }
+
+    fn judge_liquidation(&mut self, event: &Event) -> Result<(), Finding> {
+        let Some(mut liquidations) = self.liquidations.take() else {
+            return Ok(());
+        };
+        let held = |account| self.instruments_of(account);
+        let before = liquidations.checks();
+        let verdict = liquidations.see(event, held);
+        let judged = liquidations.checks() > before;
+        self.liquidations = Some(liquidations);
+        match verdict {
+            Ok(()) if judged => self.check("I5", true, String::new),
+            Ok(()) => Ok(()),
+            Err(what) => self.check("I5", false, || what),
+        }
+    }
+
+    fn instruments_of(&self, account: AccountId) -> BTreeSet<InstrumentId> {
+        let held = |held: &BTreeMap<AccountId, i128>| held.get(&account).is_some_and(|q| *q != 0);
+        let held = self.positions.iter().filter(|(_, of)| held(of));
+        held.map(|(instrument, _)| *instrument).collect()
+    }
+
+    /// Steps come in their order, each takes at most its bound, and what one leaves the next begins with.
+    fn allocate(
+        &mut self,
+        (account, step): (AccountId, LossStep),
+        figures: [Cash; 3],
+    ) -> Result<(), Finding> {
+        let [paid, bound, left] = figures.map(|cash| i128::from(cash.get()));
+        let last = self.last_loss.replace((account, step, left));
+        let follows = last.is_none_or(|(of, before, rest)| {
+            of == account && (before as u8) < (step as u8) && rest == paid + left
+        });
+        let fine = follows && 0 <= paid && paid <= bound && left >= 0;
+        self.check("waterfall", fine, || {
+            format!("{step:?} of {account} pays {paid} of {bound}, leaves {left}, after {last:?}")
+        })
+    }
+
+    /// Nobody's position grows or turns by being torn up.
+    fn tear_up(
+        &mut self,
+        [account, holder]: [AccountId; 2],
+        instrument: InstrumentId,
+        position: Qty,
+        held_back: Cash,
+    ) -> Result<(), Finding> {
+        let position = i128::from(position.get());
+        let had = [account, holder].map(|id| self.position(instrument, id));
+        let shrinks = |had: i128, by: i128| had.signum() == by.signum() && by.abs() <= had.abs();
+        let fine = shrinks(had[0], position) && shrinks(had[1], -position) && held_back.get() >= 0;
+        let held = self.positions.entry(instrument).or_default();
+        *held.entry(account).or_default() -= position;
+        *held.entry(holder).or_default() += position;
+        self.check("waterfall", fine, || {
+            format!("{position} of {instrument} torn up between {account} and {holder}: {had:?}")
+        })
     }
 
     /// Money leaves: never more than the account had, and never more than came in.

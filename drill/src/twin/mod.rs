@@ -6,8 +6,10 @@
 
 mod book;
 mod ledger;
+mod liquidation;
 mod margin;
 
 pub use book::SlowBooks;
 pub use ledger::{Finding, LedgerAuditor, LedgerState};
+pub use liquidation::{LiquidationAuditor, LiquidationRules};
 pub use margin::{SlowMargin, SlowResult};

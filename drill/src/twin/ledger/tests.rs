@@ -1,5 +1,5 @@
 use super::*;
-use lifeboat_engine::event::{CancelReason, ModeReason, OrderPlaced};
+use lifeboat_engine::event::{CancelReason, LiquidationBasis, ModeReason, OrderPlaced};
 use lifeboat_engine::types::{Address, ClientOrderId, SettlementChain};
 use proptest::prelude::*;
 
@@ -167,6 +167,9 @@ fn liquidations_move_parts_and_the_fund_pays_below_zero() -> Result<(), Finding>
             buyer,
             part_ppm,
             price,
+            maintenance: Cash::ZERO,
+            mark_to_market: Cash::ZERO,
+            basis: LiquidationBasis::default(),
         }
     };
     auditor.observe(4, &[sold(40)])?;
@@ -187,6 +190,7 @@ fn liquidations_move_parts_and_the_fund_pays_below_zero() -> Result<(), Finding>
         &[Event::LiquidationToFund {
             account,
             paid_by_fund,
+            basis: LiquidationBasis::default(),
         }],
     )?;
     assert_eq!((auditor.cash[&account], auditor.venue), (0, 3 - 7 + 321));
