@@ -171,6 +171,7 @@ pub const fn deribit_code(reject: Reject) -> (i64, &'static str) {
         | R::InGrace
         | R::BidBelowAuction
         | R::BadPart
+        | R::InGrace
         | R::BadObservation
         | R::AlreadyAttested
         | R::BadProposal
