@@ -300,7 +300,7 @@ pub enum Report {
     /// It agrees that this should happen; it happens once, when 2f+1 validators attested the same.
     Attest(Proposal),
     /// Its share of the signature that opens an auction's seals, once the closing block was final. Whoever
-    /// has enough of them makes the signature; the engine keeps only who sent one.
+    /// has enough of them makes the signature; the engine keeps the first of each validator.
     ShareOpening {
         /// The auction's number.
         auction: u64,

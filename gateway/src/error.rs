@@ -145,16 +145,21 @@ pub const fn deribit_code(reject: Reject) -> (i64, &'static str) {
         R::ExpiryInPast | R::LabelTooLong | R::BadQuoteSet | R::BadWithdrawal => {
             (11_029, "invalid_arguments")
         }
-        R::UnknownOrder => (11_044, "not_open_order"),
+        R::UnknownOrder | R::UnknownSeal => (11_044, "not_open_order"),
         R::WouldTake => (11_054, "post_only_reject"),
         R::DuplicateClientId => (10_003, "order_overlap"),
-        R::TooManyOrders => (10_013, "pme_max_total_open_orders"),
+        R::TooManyOrders | R::TooManySeals => (10_013, "pme_max_total_open_orders"),
         R::TooManyHoldings => (10_015, "pme_max_option_open_orders"),
         R::AmendBelowFilled => (11_008, "already_filled"),
         R::MarginBelowInitial | R::AboveCash => (10_009, "not_enough_funds"),
         R::AccountInLiquidation => (10_019, "locked_by_admin"),
         R::VenueFull => (10_047, "matching_engine_queue_full"),
-        R::ModeForbids | R::WithdrawalsHeld => (11_051, "system_maintenance"),
+        R::ModeForbids
+        | R::WithdrawalsHeld
+        | R::NoAuction
+        | R::AuctionClosed
+        | R::AuctionAborted
+        | R::SealsOff => (11_051, "system_maintenance"),
         R::TooManySessions
         | R::SessionRetired
         | R::NotFillable
@@ -179,7 +184,12 @@ pub const fn deribit_code(reject: Reject) -> (i64, &'static str) {
         | R::BadObservation
         | R::AlreadyAttested
         | R::BadProposal
-        | R::NotNext => (11_030, "other_reject"),
+        | R::NotNext
+        | R::BondTooSmall
+        | R::SealBroken
+        | R::SealMisplaced
+        | R::SealUnopened
+        | R::BadOpening => (11_030, "other_reject"),
     }
 }
 

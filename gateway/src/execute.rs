@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use lifeboat_engine::Reject;
 use lifeboat_engine::command::Action;
-use lifeboat_engine::types::{ClientOrderId, Height, TimeMs};
+use lifeboat_engine::types::{ClientOrderId, Height, Nonce, TimeMs};
 use serde_json::{Value, json};
 use tokio::sync::oneshot;
 
@@ -70,6 +70,31 @@ impl Gateway {
         self.wait(submitted).await
     }
 
+    /// The nonce of a command that has to name it.
+    ///
+    /// # Errors
+    /// When the login may not trade.
+    pub fn reserve(&self, login: &Login) -> Result<Nonce, RpcError> {
+        login.require_trade()?;
+        self.signers.next_nonce(&login.key).ok_or_else(unsigned)
+    }
+
+    /// [`Gateway::execute`] under a nonce of [`Gateway::reserve`].
+    ///
+    /// # Errors
+    /// As [`Gateway::execute`].
+    pub async fn execute_numbered(
+        self: &Arc<Self>,
+        login: &Login,
+        nonce: Nonce,
+        action: Action,
+        not_after: Option<TimeMs>,
+    ) -> Result<Done, RpcError> {
+        let none = ClientOrderId::default();
+        let submitted = self.submit_numbered(login, Some(nonce), action, (none, not_after))?;
+        self.wait(submitted).await
+    }
+
     /// Signs and submits an action.
     ///
     /// # Errors
@@ -81,9 +106,18 @@ impl Gateway {
         client_id: ClientOrderId,
         not_after: Option<TimeMs>,
     ) -> Result<Submitted, RpcError> {
+        self.submit_numbered(login, None, action, (client_id, not_after))
+    }
+
+    fn submit_numbered(
+        &self,
+        login: &Login,
+        nonce: Option<Nonce>,
+        action: Action,
+        (client_id, not_after): (ClientOrderId, Option<TimeMs>),
+    ) -> Result<Submitted, RpcError> {
         login.require_trade()?;
-        let unsigned = RpcError::forbidden("this gateway holds no session key for the API key");
-        let public = self.signers.public(&login.key).ok_or(unsigned.clone())?;
+        let public = self.signers.public(&login.key).ok_or_else(unsigned)?;
         let mut state = self.state();
         let outcomes = &mut state.memory.outcomes;
         if outcomes.open_of(public) >= self.config.commands_open_max {
@@ -100,8 +134,11 @@ impl Gateway {
             let first = TimeMs::new(1);
             not_after.map_or(latest, |limit| limit.clamp(first, latest.max(first)))
         };
-        let signed = self.signers.sign(&login.key, action, valid_until);
-        let (ticket, command) = signed.ok_or(unsigned)?;
+        let signed = match nonce {
+            Some(nonce) => self.signers.sign_as(&login.key, nonce, action, valid_until),
+            None => self.signers.sign(&login.key, action, valid_until),
+        };
+        let (ticket, command) = signed.ok_or_else(unsigned)?;
         let account = login.key.account();
         let outcomes = &mut state.memory.outcomes;
         let answer = outcomes.open(account, ticket, client_id, valid_until);
@@ -154,6 +191,10 @@ impl Gateway {
             }
         }
     }
+}
+
+fn unsigned() -> RpcError {
+    RpcError::forbidden("this gateway holds no session key for the API key")
 }
 
 fn not_queued(error: SubmitError) -> RpcError {

@@ -46,6 +46,7 @@ pub mod port;
 mod render;
 mod rpc;
 mod scene;
+mod seals;
 mod server;
 mod signer;
 mod snapshot;

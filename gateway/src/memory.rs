@@ -19,6 +19,7 @@ use crate::orders::{Deposit, Desks, Fill, OrderRecord, SettledPosition, place_or
 use crate::outage::{Moment, Outages, Step, is_out, is_reopening};
 use crate::outcome::{Effects, Fate, Outcomes, Ticket};
 use crate::port::AppliedBlock;
+use crate::seals::SealBook;
 use crate::snapshot::Snapshot;
 use crate::tape::{IndexHistory, PublicTrade, Tape};
 use crate::view::{Standing, View};
@@ -134,6 +135,8 @@ pub struct Memory {
     pub standings: BTreeMap<UnderlyingId, Standing>,
     /// Outages, the present one and the last few.
     pub outages: Outages,
+    /// What became of sealed orders.
+    pub seals: SealBook,
     loaded: bool,
 }
 
@@ -346,6 +349,17 @@ impl Memory {
             | Event::OrderCancelled { .. }
             | Event::QuotePlaced { .. }
             | Event::QuoteRejected { .. } => self.order_event(event, scene),
+            Event::OrderSealed { account, .. }
+            | Event::SealWithdrawn { account, .. }
+            | Event::SealOpened { account, .. }
+            | Event::SealDropped { account, .. } => {
+                if self.desks.get(*account).is_some()
+                    && let Some((account, record)) = self.seals.learn(event)
+                {
+                    scene.own(account, |effects| effects.sealed = Some(record));
+                    scene.touch(account, &self.desks);
+                }
+            }
             Event::Traded(trade) => self.trade(trade, scene),
             Event::InstrumentListed { instrument, terms } => {
                 self.directory.list(*instrument, *terms, now);

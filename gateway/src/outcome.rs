@@ -14,6 +14,7 @@ use lifeboat_engine::types::{
 use tokio::sync::oneshot;
 
 use crate::orders::{Fill, OrderRecord};
+use crate::seals::SealRecord;
 
 /// Settled outcomes remembered for each account.
 const REMEMBERED_MAX: usize = 4_096;
@@ -33,6 +34,8 @@ pub struct Effects {
     pub refused: Vec<(InstrumentId, Side, Reject)>,
     /// The order it placed, for matching with the request.
     pub placed: Option<OrderPlaced>,
+    /// The order it sealed.
+    pub sealed: Option<SealRecord>,
 }
 
 /// Where a command stands.

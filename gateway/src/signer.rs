@@ -52,6 +52,14 @@ impl Signers {
             .map(|signer| signer.public)
     }
 
+    /// The next nonce for an API key. `None` when the key has no signer here.
+    pub fn next_nonce(&self, key: &ApiKey) -> Option<Nonce> {
+        let signer = self.by_client.get(&key.client_id)?;
+        let mut last = signer.nonce.lock().unwrap_or_else(PoisonError::into_inner);
+        *last += 1;
+        Some(Nonce::new(*last))
+    }
+
     /// Numbers and signs a command for an API key. `None` when the key has no signer here.
     pub fn sign(
         &self,
@@ -59,12 +67,18 @@ impl Signers {
         action: Action,
         valid_until: TimeMs,
     ) -> Option<(Ticket, Command)> {
+        self.sign_as(key, self.next_nonce(key)?, action, valid_until)
+    }
+
+    /// Signs a command under a nonce of [`Signers::next_nonce`].
+    pub fn sign_as(
+        &self,
+        key: &ApiKey,
+        nonce: Nonce,
+        action: Action,
+        valid_until: TimeMs,
+    ) -> Option<(Ticket, Command)> {
         let signer = self.by_client.get(&key.client_id)?;
-        let nonce = {
-            let mut last = signer.nonce.lock().unwrap_or_else(PoisonError::into_inner);
-            *last += 1;
-            Nonce::new(*last)
-        };
         let payload = UserPayload {
             account: signer.account,
             nonce,

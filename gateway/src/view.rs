@@ -3,6 +3,7 @@
 //! **Owns** the one place where the engine's read API is named. Everything else in the gateway sees
 //! only these types.
 
+use lifeboat_engine::auction::{Auction, Phase, SealKey};
 use lifeboat_engine::command::{MarketMakerProtection, OptionTerms};
 use lifeboat_engine::instrument;
 use lifeboat_engine::ledger::Holding;
@@ -14,6 +15,7 @@ use lifeboat_engine::{Engine, OrderView, StatePart};
 
 use crate::memory::Clock;
 use crate::orders::FillMark;
+use crate::seals::{SealRecord, SealState};
 
 /// An underlying and the rules of its options.
 #[derive(Clone, Debug, PartialEq)]
@@ -144,6 +146,49 @@ impl Default for Standing {
             mode: Mode::Open,
             since: TimeMs::new(0),
             volatility_ppm: 0,
+        }
+    }
+}
+
+/// An auction that runs.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct RunningAuction {
+    /// Of what.
+    pub underlying: UnderlyingId,
+    /// Its number.
+    pub number: u64,
+    /// When it began: what orders are sealed to.
+    pub began_at: TimeMs,
+    /// When it closes.
+    pub closes_at: TimeMs,
+    /// `collecting`, `closed` or `opening`.
+    pub phase: &'static str,
+    /// The instruments of an extension.
+    pub extended: Option<Vec<InstrumentId>>,
+    /// Sealed orders: number, whose, bond.
+    pub seals: Vec<(u32, AccountId, Cash)>,
+    /// What orders are sealed to, if they can be.
+    pub key: Option<SealKey>,
+}
+
+impl RunningAuction {
+    /// An account's sealed orders.
+    pub fn seals_of(&self, account: AccountId) -> impl Iterator<Item = (u32, Cash)> {
+        let own = self
+            .seals
+            .iter()
+            .filter(move |(_, whose, _)| *whose == account);
+        own.map(|(seal, _, bond)| (*seal, *bond))
+    }
+
+    /// A sealed order of it as the gateway tells it.
+    pub const fn record(&self, seal: u32, bond: Cash) -> SealRecord {
+        SealRecord {
+            underlying: self.underlying,
+            auction: self.number,
+            seal,
+            bond: Some(bond),
+            state: SealState::Sealed,
         }
     }
 }
@@ -283,6 +328,33 @@ impl View<'_> {
             since: circuit.mode.since,
             volatility_ppm: circuit.volatility_ppm,
         })
+    }
+
+    /// The auctions that run.
+    pub fn auctions(&self) -> Vec<RunningAuction> {
+        let key = self.0.parameters().auction.key;
+        let one = |(underlying, auction): (UnderlyingId, &Auction)| RunningAuction {
+            underlying,
+            number: auction.number,
+            began_at: auction.began_at,
+            closes_at: auction.closes_at,
+            phase: match auction.phase {
+                Phase::Collecting => "collecting",
+                Phase::Closed { .. } => "closed",
+                Phase::Opening { .. } => "opening",
+            },
+            extended: auction
+                .extended
+                .as_ref()
+                .map(|ids| ids.iter().copied().collect()),
+            seals: auction
+                .seals
+                .iter()
+                .map(|(number, seal)| (*number, seal.account, seal.bond))
+                .collect(),
+            key,
+        };
+        self.0.auctions().iter().map(one).collect()
     }
 
     /// The index, when there is one.

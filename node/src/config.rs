@@ -19,6 +19,7 @@ use crate::epochs::{Epochs, EpochsError};
 use crate::files::Disk;
 use crate::keys::{Committee, KeyError, MemberKeys, SecretKeys, deal_keys};
 use crate::node::Tuning;
+use crate::opening::seal_key;
 use crate::sabotage::drift_is_asked;
 use crate::venue::Venue;
 
@@ -227,7 +228,8 @@ pub struct InitPlan {
 }
 
 /// Deals keys and writes a folder for each validator under `root`, the venue's genesis in each. The
-/// genesis gets the dealt command keys as its validators. Returns the folders.
+/// genesis gets the dealt command keys as its validators, and their group key for sealed orders. Returns
+/// the folders.
 ///
 /// # Errors
 /// When a folder already holds a node or cannot be written.
@@ -247,6 +249,7 @@ pub fn init(
         polynomial,
         members: members.collect(),
     };
+    genesis.parameters.auction.key = seal_key(&committee.polynomial()?);
     let mut folders = Vec::new();
     for (index, keys) in dealt.iter().enumerate() {
         let node = NodeFile {

@@ -22,6 +22,7 @@ pub mod machine;
 pub mod mempool;
 pub mod network;
 pub mod node;
+pub mod opening;
 pub mod outcome;
 pub mod quarantine;
 pub mod recover;

@@ -10,7 +10,8 @@ use lifeboat_engine::types::{
 };
 use lifeboat_engine::{Command, Genesis, Parameters};
 use lifeboat_node::machine::Blueprint;
-use lifeboat_node::sim::{Cluster, TallyBlueprint, user_command};
+use lifeboat_node::opening::Opener;
+use lifeboat_node::sim::{Cluster, TallyBlueprint, cluster_seal_key, user_command};
 use lifeboat_node::venue::Venue;
 
 use crate::live::targets;
@@ -50,6 +51,8 @@ pub enum Stage {
 pub struct Market {
     genesis: Genesis,
     feeds: Vec<Feed>,
+    /// By validator; made when the cluster is there.
+    openers: Vec<Opener>,
     outlook: SimulatedOutlook,
     instruments: Instruments,
     observed: TimeMs,
@@ -170,6 +173,7 @@ impl Market {
         parameters.auction.length_ms = REOPENING_MS;
         parameters.auction.last_phase_ms = REOPENING_MS / 2;
         parameters.auction.extension_ms = REOPENING_MS;
+        parameters.auction.key = cluster_seal_key(plan.topology.validators.into());
         let sources = parameters.underlyings.first();
         let sources = sources.map_or(0, |one| one.source_weights.len());
         let feed = |number: u16| {
@@ -194,6 +198,7 @@ impl Market {
                 accounts: cast.genesis_accounts(|_| None),
             },
             feeds,
+            openers: Vec::new(),
             outlook: SimulatedOutlook::default_pair(plan.seed, TimeMs::new(0)),
             observed: TimeMs::new(0),
             settings: LoadSettings {
@@ -216,8 +221,27 @@ impl Market {
         Venue::new(self.genesis.clone()).expect("the development genesis is sound")
     }
 
+    /// Every validator that runs says what opens an auction that is closed.
+    fn open_auctions(&mut self, cluster: &Cluster) {
+        if self.openers.is_empty() {
+            let all = 0..cluster.len();
+            self.openers = all.map(|index| cluster.opener(index, CHAIN)).collect();
+        }
+        let parts = self.openers.iter_mut().zip(&mut self.feeds).enumerate();
+        for (index, (opener, feed)) in parts {
+            let me = ValidatorId::new(index as u16);
+            let node = cluster.node(index);
+            let reports =
+                node.and_then(|node| node.with_engine(|engine| opener.reports(engine, me)));
+            for report in reports.unwrap_or_default() {
+                drop(cluster.submit(index, feed.sign(report)));
+            }
+        }
+    }
+
     /// Once a second every validator that runs says what its sources say.
     fn observe(&mut self, cluster: &Cluster) {
+        self.open_auctions(cluster);
         let now = cluster.now();
         if now.since(self.observed) < OBSERVE_MS {
             return;

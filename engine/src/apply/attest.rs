@@ -143,7 +143,11 @@ impl Engine {
         match &payload.report {
             Report::Observe(observation) => self.observe(payload.validator, observation, events),
             Report::Attest(proposal) => self.attest(payload.validator, proposal, events),
-            Report::ShareOpening { auction, .. } => self.share_opening(payload.validator, *auction),
+            Report::ShareOpening {
+                auction,
+                participant,
+                share,
+            } => self.share_opening(payload.validator, *auction, (*participant, *share)),
             Report::OpenAuction { auction, signature } => {
                 self.open_auction(*auction, *signature, events)
             }

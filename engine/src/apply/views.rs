@@ -3,6 +3,7 @@
 use alloc::vec::Vec;
 
 use super::Engine;
+use crate::auction::Auctions;
 use crate::book::Resting;
 use crate::instrument::{Instrument, Instruments};
 use crate::ledger::{Account, Ledger};
@@ -74,6 +75,11 @@ pub struct MarginSummary {
 }
 
 impl Engine {
+    /// The auctions that run.
+    pub const fn auctions(&self) -> &Auctions {
+        &self.auctions
+    }
+
     /// Which venue this is.
     pub fn chain(&self) -> &ChainId {
         &self.chain

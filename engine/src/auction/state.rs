@@ -94,8 +94,9 @@ pub struct Auction {
     pub seals: BTreeMap<u32, Seal>,
     /// The number of the next sealed order.
     pub next_seal: u32,
-    /// Validators whose shares of the signature are on the log.
-    pub shared: BTreeSet<ValidatorId>,
+    /// What validators sent as their shares of the signature, and each one's place in the group's
+    /// polynomial. Unjudged: whoever makes the signature of them checks them.
+    pub shares: BTreeMap<ValidatorId, (u32, SealSignature)>,
     /// Orders out of opened seals that have not been through a clearing yet, and whether each may rest
     /// after it.
     pub opened: BTreeMap<OrderId, bool>,
@@ -114,7 +115,7 @@ impl Auction {
             extended: None,
             seals: BTreeMap::new(),
             next_seal: 0,
-            shared: BTreeSet::new(),
+            shares: BTreeMap::new(),
             opened: BTreeMap::new(),
             indicated_at: TimeMs::new(0),
         }
@@ -246,7 +247,7 @@ impl Auctions {
             let times = (auction.began_at, auction.closes_at, auction.indicated_at);
             let _ = (numbers, times, &auction.phase, &auction.extended).serialize(out);
             let sealed = auction.seals.len() as u64;
-            let _ = (&auction.shared, &auction.opened, sealed).serialize(out);
+            let _ = (&auction.shares, &auction.opened, sealed).serialize(out);
             for (number, seal) in &auction.seals {
                 let _ = (number, seal.digest).serialize(out);
             }

@@ -18,6 +18,7 @@ pub fn answer(call: &Call, name: &str) -> Option<Result<Value, RpcError>> {
     Some(match name {
         "status" => Ok(status(&call.gateway)),
         "get_outcome" => outcome(call),
+        "get_auctions" => Ok(super::auction::auctions(call)),
         "get_checkpoint" => proof(call, ProofOf::Checkpoint),
         "get_exit_proof" => exit_proof(call),
         "get_account" => account_of(call),

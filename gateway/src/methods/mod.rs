@@ -3,6 +3,7 @@
 //! **Owns** the dispatch: which methods exist, which need a login, which need a WebSocket.
 
 mod account;
+pub mod auction;
 mod history;
 pub mod lifeboat;
 mod market;
@@ -115,6 +116,9 @@ async fn private(call: &Call, name: &str) -> Option<Result<Answer, RpcError>> {
         return Some(answer);
     }
     if let Some(answer) = trading::answer(call, name).await {
+        return Some(answer.map(Answer::Result));
+    }
+    if let Some(answer) = auction::answer(call, name).await {
         return Some(answer.map(Answer::Result));
     }
     let answer = account::answer(call, name)

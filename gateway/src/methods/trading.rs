@@ -82,7 +82,7 @@ pub fn client_id(params: &Params) -> Result<ClientOrderId, RpcError> {
 }
 
 /// The instrument that a request names, open for trading, and its underlying.
-fn instrument(call: &Call) -> Result<(InstrumentId, UnderlyingId), RpcError> {
+pub(super) fn instrument(call: &Call) -> Result<(InstrumentId, UnderlyingId), RpcError> {
     named_instrument(call, &call.params)
 }
 
@@ -97,7 +97,7 @@ fn named_instrument(
     Ok((instrument.id, instrument.terms.underlying))
 }
 
-fn valid_until(params: &Params) -> Result<Option<TimeMs>, RpcError> {
+pub(super) fn valid_until(params: &Params) -> Result<Option<TimeMs>, RpcError> {
     Ok(params.uint("valid_until")?.map(TimeMs::new))
 }
 
@@ -134,7 +134,10 @@ fn post_only(params: &Params) -> Result<PostOnly, RpcError> {
     )
 }
 
-fn recovery(params: &Params, default: RecoveryPolicy) -> Result<RecoveryPolicy, RpcError> {
+pub(super) fn recovery(
+    params: &Params,
+    default: RecoveryPolicy,
+) -> Result<RecoveryPolicy, RpcError> {
     match params.text("recovery")? {
         None => Ok(default),
         Some("keep") => Ok(RecoveryPolicy::Keep),
@@ -143,7 +146,7 @@ fn recovery(params: &Params, default: RecoveryPolicy) -> Result<RecoveryPolicy, 
     }
 }
 
-fn self_trade(params: &Params) -> Result<SelfTradePrevention, RpcError> {
+pub(super) fn self_trade(params: &Params) -> Result<SelfTradePrevention, RpcError> {
     match params.text("self_trade")? {
         None | Some("cancel_taker") => Ok(SelfTradePrevention::CancelTaker),
         Some("cancel_maker") => Ok(SelfTradePrevention::CancelMaker),
@@ -183,7 +186,7 @@ fn time_in_force(params: &Params, market: bool, now: TimeMs) -> Result<TimeInFor
     })
 }
 
-fn amount(params: &Params) -> Result<Option<Qty>, RpcError> {
+pub(super) fn amount(params: &Params) -> Result<Option<Qty>, RpcError> {
     match params.qty("amount")? {
         Some(amount) => Ok(Some(amount)),
         None => params.qty("contracts"),

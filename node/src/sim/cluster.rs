@@ -6,7 +6,8 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use commonware_cryptography::Signer as _;
-use commonware_cryptography::bls12381::dkg::feldman_desmedt::deal;
+use commonware_cryptography::bls12381::dkg::feldman_desmedt::{Output, deal};
+use commonware_cryptography::bls12381::primitives::group::Share;
 use commonware_cryptography::bls12381::primitives::sharing::Mode;
 use commonware_cryptography::bls12381::primitives::variant::MinSig;
 use commonware_cryptography::ed25519::{PrivateKey, PublicKey as PeerKey};
@@ -15,10 +16,13 @@ use commonware_runtime::{
     Blob as _, Clock as _, Handle, ReadOptions, Runner as _, Storage as _, Supervisor as _,
     WriteOptions, deterministic,
 };
-use commonware_utils::ordered::Set;
+use commonware_utils::ordered::{Map, Set};
 use commonware_utils::{N3f1, NZUsize, Probability};
 use lifeboat_engine::Command;
+use lifeboat_engine::auction::SealKey;
 use lifeboat_engine::types::{ChainId, Digest, Height, TimeMs};
+use rand::SeedableRng as _;
+use rand::rngs::StdRng;
 use tokio::sync::oneshot;
 
 use crate::catchup::mark_fresh;
@@ -28,8 +32,12 @@ use crate::files::Memory;
 use crate::handle::NodeHandle;
 use crate::machine::Blueprint;
 use crate::node::{NodeSetup, Tuning, start};
+use crate::opening::{Opener, seal_key};
 use crate::outcome::{Answer, Waiter};
 use crate::shared::{Stop, VenueClock, millis};
+
+/// Decides the committee's keys.
+const COMMITTEE_SEED: u64 = 0x5EA1;
 
 /// How messages travel between two nodes.
 #[derive(Clone, Copy, Debug, PartialEq)]
@@ -104,15 +112,25 @@ where
     })
 }
 
+/// The validators' keys: those of every run, so that a genesis can name them before there is a cluster.
+fn committee(validators: usize) -> (Set<PeerKey>, Output<MinSig, PeerKey>, Map<PeerKey, Share>) {
+    let keys = (0..validators as u64).map(PrivateKey::from_seed);
+    let committee = Set::from_iter_dedup(keys.map(|key| key.public_key()));
+    let mut rng = StdRng::seed_from_u64(COMMITTEE_SEED);
+    let (output, shares) =
+        deal::<MinSig, _, N3f1>(&mut rng, Mode::NonZeroCounter, committee.clone())
+            .expect("the committee is not empty");
+    (committee, output, shares)
+}
+
+/// What orders on a cluster of so many validators are sealed to.
+pub fn cluster_seal_key(validators: usize) -> Option<SealKey> {
+    seal_key(committee(validators).1.public())
+}
+
 impl Cluster {
-    async fn new(mut context: deterministic::Context, config: ClusterConfig) -> Self {
-        let keys: Vec<PrivateKey> = (0..config.validators as u64)
-            .map(PrivateKey::from_seed)
-            .collect();
-        let committee = Set::from_iter_dedup(keys.iter().map(PrivateKey::public_key));
-        let (output, shares) =
-            deal::<MinSig, _, N3f1>(&mut context, Mode::NonZeroCounter, committee.clone())
-                .expect("the committee is not empty");
+    async fn new(context: deterministic::Context, config: ClusterConfig) -> Self {
+        let (committee, output, shares) = committee(config.validators);
         let network = Config {
             max_size: message_bytes_max(config.validators as u32),
             max_peers_per_set: NZUsize!(64),
@@ -152,6 +170,11 @@ impl Cluster {
             cluster.start(index).await;
         }
         cluster
+    }
+
+    /// What a validator opens auctions with.
+    pub fn opener(&self, index: usize, chain: ChainId) -> Opener {
+        Opener::new(chain, &self.members[index].identity)
     }
 
     /// How many validators there are.

@@ -7,5 +7,5 @@
 mod cluster;
 mod tally;
 
-pub use cluster::{Cluster, ClusterConfig, LinkQuality, run};
+pub use cluster::{Cluster, ClusterConfig, LinkQuality, cluster_seal_key, run};
 pub use tally::{Tally, TallyBlueprint, user_command};

@@ -1,6 +1,7 @@
 //! What a validator does, in one program: each test that starts nodes brings consensus with it, and
 //! building that once is minutes less than once a file.
 
+mod auction;
 mod cluster;
 mod exit_certificate;
 mod exits;

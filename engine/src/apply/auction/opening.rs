@@ -18,20 +18,21 @@ use crate::types::{
 };
 
 impl Engine {
-    /// Notes that a validator's share of a signature is on the log. Shares are for validators to make
-    /// the signature of; the engine judges only that.
+    /// Keeps a validator's first share of a signature, for validators to make the signature of. The
+    /// engine judges only that.
     pub(in super::super) fn share_opening(
         &mut self,
         validator: ValidatorId,
-        auction: u64,
+        number: u64,
+        share: (u32, SealSignature),
     ) -> Result<(), Reject> {
-        let (underlying, _) = self.closed(auction)?;
-        let auction = self.auctions.get_mut(underlying).ok_or(Reject::NoAuction)?;
-        if auction.shared.insert(validator) {
-            Ok(())
-        } else {
-            Err(Reject::BadOpening)
+        let (underlying, auction) = self.closed(number)?;
+        if auction.shares.contains_key(&validator) {
+            return Err(Reject::BadOpening);
         }
+        let auction = self.auctions.get_mut(underlying).ok_or(Reject::NoAuction)?;
+        auction.shares.insert(validator, share);
+        Ok(())
     }
 
     /// Takes the first signature that verifies. Seals are opened from the next block on.

@@ -12,16 +12,16 @@ use super::*;
 use crate::auction::*;
 use crate::event::Cleared;
 
-const BTC: UnderlyingId = UnderlyingId::new(0);
+pub(super) const BTC: UnderlyingId = UnderlyingId::new(0);
 
 /// The validators together: whoever holds this can sign for the group.
-fn group() -> (Private, SealKey) {
+pub(super) fn group() -> (Private, SealKey) {
     let (private, public) = ops::keypair::<_, MinSig>(&mut StdRng::seed_from_u64(7));
     let key = SealKey(public.encode().as_ref().try_into().unwrap());
     (private, key)
 }
 
-fn parameters() -> Parameters {
+pub(super) fn parameters() -> Parameters {
     let mut parameters = Parameters::default();
     parameters.auction.key = Some(group().1);
     parameters.modes.agreement_ms = 2_000;
@@ -30,22 +30,22 @@ fn parameters() -> Parameters {
     parameters
 }
 
-fn target_of(venue: &Venue) -> [u8; TARGET_BYTES] {
+pub(super) fn target_of(venue: &Venue) -> [u8; TARGET_BYTES] {
     let auction = venue.engine.auctions.get(BTC).unwrap();
     seal_target(&ChainId([7; 32]), auction.number, auction.began_at)
 }
 
-fn number(venue: &Venue) -> u64 {
+pub(super) fn number(venue: &Venue) -> u64 {
     venue.engine.auctions.get(BTC).unwrap().number
 }
 
-fn signature_over(target: &[u8; TARGET_BYTES]) -> SealSignature {
+pub(super) fn signature_over(target: &[u8; TARGET_BYTES]) -> SealSignature {
     let signed = ops::sign_message::<MinSig>(&group().0, SEAL_NAMESPACE, target);
     SealSignature(signed.encode().as_ref().try_into().unwrap())
 }
 
 /// What somebody wants: price in dollars, size in lots.
-fn terms(instrument: InstrumentId, side: Side, lots: u32, price: u32) -> SealedTerms {
+pub(super) fn terms(instrument: InstrumentId, side: Side, lots: u32, price: u32) -> SealedTerms {
     SealedTerms {
         account: AccountId::new(0),
         nonce: Nonce::new(0),
@@ -66,7 +66,7 @@ fn ciphertext(venue: &Venue, terms: &SealedTerms) -> [u8; CIPHERTEXT_BYTES] {
 }
 
 /// Seals for an account and its next nonce.
-fn sealed(venue: &Venue, account: u32, terms: SealedTerms, bond: i64) -> Action {
+pub(super) fn sealed(venue: &Venue, account: u32, terms: SealedTerms, bond: i64) -> Action {
     let terms = SealedTerms {
         account: AccountId::new(account),
         nonce: Nonce::new(venue.nonce + 1),
@@ -81,7 +81,7 @@ fn sealed(venue: &Venue, account: u32, terms: SealedTerms, bond: i64) -> Action 
 }
 
 /// From a halt to the beginning of the auction.
-fn reach_auction(venue: &mut Venue) {
+pub(super) fn reach_auction(venue: &mut Venue) {
     venue.block_after(61_000);
     let found = venue.observe_until(90_000, 500, |events| {
         events.iter().any(|e| {
@@ -98,7 +98,7 @@ fn reach_auction(venue: &mut Venue) {
 }
 
 /// Until BTC's auction closes; the events of the closing block.
-fn close(venue: &mut Venue) -> Vec<Event> {
+pub(super) fn close(venue: &mut Venue) -> Vec<Event> {
     for _ in 0..200 {
         venue.observe(90_000);
         let events = venue.block();
@@ -118,7 +118,7 @@ fn close(venue: &mut Venue) -> Vec<Event> {
 }
 
 /// The validators sign, the signature is ordered, and seals are opened; all events of it.
-fn open_all(venue: &mut Venue) -> Vec<Event> {
+pub(super) fn open_all(venue: &mut Venue) -> Vec<Event> {
     let signature = signature_over(&target_of(venue));
     let auction = number(venue);
     venue.report(0, Report::OpenAuction { auction, signature });
@@ -127,7 +127,7 @@ fn open_all(venue: &mut Venue) -> Vec<Event> {
     events
 }
 
-fn trades(events: &[Event]) -> Vec<(u32, u32, i64, i64)> {
+pub(super) fn trades(events: &[Event]) -> Vec<(u32, u32, i64, i64)> {
     let trade = |event: &Event| match event {
         Event::Traded(t) => {
             let (buyer, seller) = match t.taker_side {
@@ -142,7 +142,7 @@ fn trades(events: &[Event]) -> Vec<(u32, u32, i64, i64)> {
     events.iter().filter_map(trade).collect()
 }
 
-fn cleared(events: &[Event]) -> Vec<Cleared> {
+pub(super) fn cleared(events: &[Event]) -> Vec<Cleared> {
     let all = events.iter().filter_map(|event| match event {
         Event::AuctionCleared(cleared) => Some(*cleared),
         _ => None,
@@ -150,7 +150,7 @@ fn cleared(events: &[Event]) -> Vec<Cleared> {
     all.collect()
 }
 
-fn dropped(events: &[Event]) -> Vec<(u32, Reject, i64)> {
+pub(super) fn dropped(events: &[Event]) -> Vec<(u32, Reject, i64)> {
     let all = events.iter().filter_map(|event| match event {
         Event::SealDropped {
             seal,
@@ -163,7 +163,7 @@ fn dropped(events: &[Event]) -> Vec<(u32, Reject, i64)> {
     all.collect()
 }
 
-fn mark(venue: &Venue, id: InstrumentId) -> u32 {
+pub(super) fn mark(venue: &Venue, id: InstrumentId) -> u32 {
     let mark = venue.engine.instruments().get(id).unwrap().mark.unwrap();
     u32::try_from(mark.price.get() / 1_000_000).unwrap()
 }

@@ -7,6 +7,7 @@
 //! The engine from outside: blocks in, events and roots out.
 
 mod auction;
+mod auction_properties;
 mod breakers;
 mod guards;
 mod liquidation;
