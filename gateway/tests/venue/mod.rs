@@ -7,7 +7,11 @@ use std::collections::BTreeMap;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::{Arc, Mutex};
 
+use commonware_codec::Encode as _;
+use commonware_cryptography::bls12381::primitives::group::Private;
+use commonware_cryptography::bls12381::primitives::{ops, variant::MinSig};
 use ed25519_zebra::{SigningKey, VerificationKey};
+use lifeboat_engine::auction::{Phase, SEAL_NAMESPACE, SealKey, SealSignature, seal_target};
 use lifeboat_engine::auth::check_batch;
 use lifeboat_engine::command::*;
 use lifeboat_engine::params::ListingRules;
@@ -18,6 +22,8 @@ use lifeboat_engine::{
 use lifeboat_gateway::{
     ApiKey, ApiKeys, AppliedBlock, Scope, SubmitError, ValidatorStatus, Venue, VenueStatus,
 };
+use rand::SeedableRng as _;
+use rand::rngs::StdRng;
 use tokio::sync::{Notify, broadcast, watch};
 
 pub const CHAIN: ChainId = ChainId([7; 32]);
@@ -29,6 +35,15 @@ pub const ALICE: AccountId = AccountId::new(2);
 pub const BOB: AccountId = AccountId::new(3);
 /// An account with an API key that may only read.
 pub const READER: AccountId = AccountId::new(4);
+
+/// The validators' group key, and what signs for it.
+fn group() -> (Private, SealKey) {
+    let (private, public) = ops::keypair::<_, MinSig>(&mut StdRng::seed_from_u64(7));
+    (
+        private,
+        SealKey(public.encode().as_ref().try_into().unwrap()),
+    )
+}
 
 fn maker_key() -> SigningKey {
     SigningKey::from([10; 32])
@@ -136,6 +151,7 @@ impl TestVenue {
         for underlying in &mut parameters.underlyings {
             underlying.listing = Some(plan.listing);
         }
+        parameters.auction.key = Some(group().1);
         let genesis = Genesis {
             chain: CHAIN,
             time: TimeMs::new(plan.start),
@@ -266,6 +282,22 @@ impl TestVenue {
                 sources: vec![Some(source); 5],
                 forwards: Vec::new(),
             }));
+        }
+    }
+
+    /// What the validators together say once an auction has closed: the signature that opens it, queued.
+    pub fn open_auctions(&self) {
+        let closed = self.with(|engine| {
+            let all = engine.auctions().iter().map(|(_, auction)| auction);
+            let closed = all.filter(|auction| matches!(auction.phase, Phase::Closed { .. }));
+            let named = closed.map(|auction| (auction.number, auction.began_at));
+            named.collect::<Vec<_>>()
+        });
+        for (auction, began_at) in closed {
+            let target = seal_target(&CHAIN, auction, began_at);
+            let signed = ops::sign_message::<MinSig>(&group().0, SEAL_NAMESPACE, &target);
+            let signature = SealSignature(signed.encode().as_ref().try_into().unwrap());
+            self.report(Report::OpenAuction { auction, signature });
         }
     }
 

@@ -6,11 +6,12 @@ use super::super::{Engine, INSURANCE_FUND};
 use crate::auction::{Phase, Seal};
 use crate::command::SealOrder;
 use crate::event::{CancelReason, Event};
+use crate::modes::Activity;
 use crate::reject::Reject;
 use crate::types::{AccountId, Cash, Nonce, UnderlyingId};
 
 impl Engine {
-    /// Refuses in a fixed order: key, auction, form, number, account, margin.
+    /// Refuses in a fixed order: key, auction, mode, form, number, account, margin.
     pub(in super::super) fn seal_order(
         &mut self,
         account: AccountId,
@@ -23,6 +24,7 @@ impl Engine {
             return Err(Reject::SealsOff);
         }
         self.check_collecting(order.underlying, order.auction)?;
+        self.permit(Activity::AuctionOrder)?;
         if order.bond < parameters.bond_min {
             return Err(Reject::BondTooSmall);
         }
