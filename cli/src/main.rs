@@ -16,6 +16,7 @@ mod layer;
 mod market;
 mod money;
 mod node;
+mod opening;
 mod pages;
 mod practice;
 mod prove;

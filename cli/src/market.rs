@@ -10,11 +10,10 @@ use lifeboat_drill::market::{
 };
 use lifeboat_engine::instrument::Instrument;
 use lifeboat_engine::params::Parameters;
-use lifeboat_engine::types::{Price, Qty, TimeMs, ValidatorId};
+use lifeboat_engine::types::{Price, Qty, TimeMs};
 use lifeboat_engine::{Command, Engine};
 use lifeboat_node::config::NodeConfig;
 use lifeboat_node::handle::NodeHandle;
-use lifeboat_node::opening::Opener;
 use lifeboat_node::outcome::Waiter;
 use lifeboat_node::shared::AppliedBlock;
 use tokio::sync::{broadcast, oneshot, watch};
@@ -131,7 +130,7 @@ async fn next_block(
     }
 }
 
-/// Observes for one validator, and opens auctions with the others, as long as its node runs.
+/// Observes for one validator as long as its node runs.
 pub async fn observe(
     config: NodeConfig,
     scene: Arc<Scene>,
@@ -143,9 +142,7 @@ pub async fn observe(
         let node = current.borrow_and_update().clone();
         if let Some(node) = node {
             let mut instruments = Instruments::new(steps(&genesis.parameters));
-            let mut opener = Opener::new(genesis.chain, &config.identity);
-            let me = (&voice, &mut opener, config.index);
-            observe_node(me, scene.outlook(), &mut instruments, &node).await;
+            observe_node(&voice, scene.outlook(), &mut instruments, &node).await;
         }
         if current.changed().await.is_err() {
             return;
@@ -154,7 +151,7 @@ pub async fn observe(
 }
 
 async fn observe_node(
-    (voice, opener, index): (&Voice, &mut Opener, usize),
+    voice: &Voice,
     mut outlook: Box<dyn Outlook>,
     instruments: &mut Instruments,
     node: &NodeHandle,
@@ -195,10 +192,6 @@ async fn observe_node(
                 .for_each(|instrument| instruments.list(instrument.id, instrument.terms));
         }
         now = block.applied.time;
-        let me = ValidatorId::new(u16::try_from(index).unwrap_or(u16::MAX));
-        let said = read(node, |engine| opener.reports(engine, me)).unwrap_or_default();
-        let signed = said.into_iter().map(|report| feed().sign(report)).collect();
-        send(node, signed);
     }
 }
 

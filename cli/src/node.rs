@@ -14,6 +14,7 @@ use crate::arguments::NodeArguments;
 use crate::attest::{attest, voice};
 use crate::development::{VenueFile, wall_ms};
 use crate::market::{Scene, observe};
+use crate::opening::open_auctions;
 use crate::publish::published;
 use crate::relay::relay;
 use crate::say::Say;
@@ -58,6 +59,11 @@ pub fn node(arguments: &NodeArguments) -> Result<()> {
             }
             tokio::spawn(attest(vault, voice.clone(), service.watch()));
         }
+        tokio::spawn(open_auctions(
+            config.clone(),
+            voice.clone(),
+            service.watch(),
+        ));
         match market {
             Some(file) => {
                 let scene = Arc::new(Scene::of(&file)?);

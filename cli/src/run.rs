@@ -20,6 +20,7 @@ use crate::attest::{attest, voice};
 use crate::descriptors::gateway_connections;
 use crate::development::{Plan, VenueFile, api_keys_path, create, wall_ms};
 use crate::market::{CurrentNode, Scene, observe, trade};
+use crate::opening::open_auctions;
 use crate::publish::published;
 use crate::relay::{feed, relay};
 use crate::say::Say;
@@ -212,6 +213,11 @@ impl Embedded {
             if let Some(vault) = vault {
                 tokio::spawn(attest(vault.clone(), voice.clone(), service.watch()));
             }
+            tokio::spawn(open_auctions(
+                config.clone(),
+                voice.clone(),
+                service.watch(),
+            ));
             tokio::spawn(observe(
                 config.clone(),
                 scene.clone(),
