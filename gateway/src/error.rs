@@ -178,6 +178,7 @@ pub const fn deribit_code(reject: Reject) -> (i64, &'static str) {
         | R::BadOpening
         | R::InGrace
         | R::NotInLiquidation
+        | R::InGrace
         | R::BidBelowAuction
         | R::BadPart
         | R::InGrace

@@ -135,6 +135,18 @@ async fn silence(ws: &mut Ws) {
     );
 }
 
+/// Waits until the gateway has heard of the venue's mode: what it signs before may be too old by then.
+async fn follow(ws: &mut Ws, venue: &TestVenue) {
+    let since = venue.with(|engine| engine.mode().since.get());
+    for _ in 0..100_000 {
+        let status = ws.ask("lifeboat/status", json!({})).await;
+        if status["mode_since"] == since {
+            return;
+        }
+    }
+    panic!("the gateway does not follow");
+}
+
 fn height(venue: &TestVenue) -> u64 {
     venue.with(|engine| engine.height().get())
 }
@@ -149,6 +161,7 @@ async fn every_order_has_its_fate_and_is_told_once() {
     venue.step(61_000);
     let halted_at = height(venue);
     assert_eq!(venue.with(|engine| engine.mode().mode), Mode::Halted);
+    follow(&mut ws, venue).await;
     ws.ask("private/cancel", json!({"order_id": book.ids["pulled"]}))
         .await;
     let less = json!({"order_id": book.ids["shrunk"], "amount": 0.1});
@@ -430,6 +443,7 @@ async fn a_gateway_that_starts_in_an_outage_says_what_it_does_not_know() {
 
     // Started when orders are taken again: a new one was not kept, for it was not there.
     venue.climb(Mode::PostOnly);
+    follow(&mut ws, venue).await;
     let order = json!({"instrument_name": stage.call, "amount": 0.1, "price": book.price, "label": "new",
         "post_only": true});
     ws.ask("private/buy", order).await;

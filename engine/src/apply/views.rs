@@ -68,7 +68,7 @@ pub struct OrderView {
 pub struct MarginSummary {
     /// Cash plus positions at their marks.
     pub equity: Cash,
-    /// Initial margin required, open orders included.
+    /// Initial margin required, open orders and the bonds of sealed ones included.
     pub initial: Cash,
     /// Maintenance margin required.
     pub maintenance: Cash,
@@ -255,9 +255,10 @@ impl Engine {
         let (margin, initial) = self.margin_with_orders(account)?;
         let required =
             |left: Cash| Cash::new(margin.equity.get().saturating_sub(left.get()).max(0));
+        let bond = self.auctions.bond_of(account);
         Some(MarginSummary {
             equity: margin.equity,
-            initial: required(initial),
+            initial: Cash::new(required(initial).get().saturating_add(bond.get())),
             maintenance: required(margin.mm),
         })
     }

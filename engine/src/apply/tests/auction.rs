@@ -694,3 +694,170 @@ fn a_snapshot_in_the_middle_changes_nothing() {
     bytes[at + 40] ^= 1;
     assert!(Engine::read_snapshot(&mut bytes.as_slice()).is_err());
 }
+
+/// Every validator says that no source has a price.
+fn lose_prices(venue: &mut Venue) {
+    for validator in 0..4 {
+        let observed_at = TimeMs::new(venue.time);
+        let observation = Observation {
+            underlying: BTC,
+            observed_at,
+            sources: vec![None; 5],
+            forwards: Vec::new(),
+        };
+        venue.report(validator, Report::Observe(observation));
+    }
+}
+
+#[test]
+fn an_auction_waits_for_an_index_and_lets_people_go_meanwhile() {
+    let (mut venue, call, m) = collecting();
+    let seal = sealed(&venue, 2, terms(call, Side::Buy, 5, m + 50), 50_000);
+    venue.run(2, seal).unwrap();
+    let closes_at = venue.engine.auctions.get(BTC).unwrap().closes_at.get();
+    while venue.time < closes_at + 20_000 {
+        lose_prices(&mut venue);
+        let events = venue.block();
+        let closed = |e: &Event| {
+            matches!(
+                e,
+                Event::AuctionClosed {
+                    underlying: BTC,
+                    ..
+                }
+            )
+        };
+        assert!(!events.iter().any(closed));
+    }
+    let withdraw = Action::WithdrawSealed {
+        underlying: BTC,
+        auction: number(&venue),
+        seal: 0,
+    };
+    venue.run(2, withdraw).unwrap();
+    venue
+        .run(1, Action::CancelAll(CancelScope::Account))
+        .unwrap();
+    assert_eq!(venue.engine.live_orders(), 0);
+    close(&mut venue);
+    assert!(venue.engine.auction_over(BTC));
+}
+
+#[test]
+fn reduce_only_orders_rank_behind_their_accounts_others() {
+    let mut venue = Venue::with(&[1_000_000; 4], parameters());
+    let call = venue.call();
+    let m = mark(&venue, call);
+    venue.trade(1, 2, call, 5, i64::from(m));
+    reach_auction(&mut venue);
+    let only = SealedTerms {
+        reduce_only: true,
+        ..terms(call, Side::Sell, 9, m)
+    };
+    let seal = sealed(&venue, 2, only, 50_000);
+    venue.run(2, seal).unwrap();
+    let seal = sealed(&venue, 2, terms(call, Side::Sell, 3, m), 50_000);
+    venue.run(2, seal).unwrap();
+    let seal = sealed(&venue, 3, terms(call, Side::Buy, 20, m), 50_000);
+    venue.run(3, seal).unwrap();
+    close(&mut venue);
+    let events = open_all(&mut venue);
+    // Nine were asked for, five could be reduced, and three of those another order takes.
+    assert_eq!(cleared(&events)[0].qty, qty(5));
+    assert!(events.iter().any(|e| matches!(
+        e,
+        Event::OrderAmended { qty: left, .. } if *left == qty(2)
+    )));
+    assert_eq!(venue.position(2, call), 0);
+    assert_eq!(venue.position(3, call), 5);
+}
+
+#[test]
+fn no_fill_takes_an_account_under_initial_margin() {
+    let mut parameters = parameters();
+    parameters.auction.collar_index_ppm = 1_000_000;
+    let mut venue = Venue::with(&[16_000, 1_000_000, 1_000_000], parameters);
+    let call = venue.call();
+    let m = mark(&venue, call);
+    venue
+        .run(1, place(limit(call, Side::Sell, 100, i64::from(m) + 20)))
+        .unwrap();
+    venue
+        .run(3, place(limit(call, Side::Sell, 100, i64::from(m) + 30)))
+        .unwrap();
+    reach_auction(&mut venue);
+    let seal = sealed(&venue, 2, terms(call, Side::Buy, 100, m + 50), 100_000);
+    venue.run(2, seal).unwrap();
+    // While it collects the market rises by a tenth: what the first account offered it can no longer
+    // afford to have sold.
+    let auction = number(&venue);
+    let closed = |e: &Event| {
+        matches!(
+            e,
+            Event::AuctionClosed {
+                underlying: BTC,
+                ..
+            }
+        )
+    };
+    assert!(venue.observe_until(99_000, 60, |events| events.iter().any(closed)));
+    assert_eq!(number(&venue), auction);
+    let events = open_all(&mut venue);
+    let left_out = events.iter().filter_map(|e| match e {
+        Event::OrderCancelled {
+            account,
+            reason: CancelReason::AuctionMargin,
+            ..
+        } => Some(account.get()),
+        _ => None,
+    });
+    assert_eq!(left_out.collect::<Vec<_>>(), [1]);
+    let traded = trades(&events);
+    assert_eq!((traded[0].0, traded[0].1, traded.len()), (2, 3, 1));
+    for account in 1..4 {
+        let (_, free) = venue
+            .engine
+            .margin_with_orders(AccountId::new(account))
+            .unwrap();
+        assert!(free.get() >= 0, "account {account}");
+    }
+}
+
+#[test]
+fn many_seals_open_over_several_blocks_in_their_order() {
+    let (mut venue, call, m) = collecting();
+    for at in 0..75_u32 {
+        let account = 2 + at % 3;
+        let action = sealed(&venue, account, terms(call, Side::Buy, 1, m + 30), 1_000);
+        venue.send(account, action);
+    }
+    venue.block();
+    // As many of one account as it may, and no more.
+    for _ in 0..7 {
+        let action = sealed(&venue, 2, terms(call, Side::Buy, 1, m + 30), 1_000);
+        venue.run(2, action).unwrap();
+    }
+    let one_more = sealed(&venue, 2, terms(call, Side::Buy, 1, m + 30), 1_000);
+    assert_eq!(venue.run(2, one_more), Err(Reject::TooManySeals));
+    close(&mut venue);
+    let signature = signature_over(&target_of(&venue));
+    let auction = number(&venue);
+    venue.report(0, Report::OpenAuction { auction, signature });
+    venue.block();
+    let opened = |events: &[Event]| -> Vec<u32> {
+        let seal = |event: &Event| match event {
+            Event::SealOpened { seal, .. } => Some(*seal),
+            _ => None,
+        };
+        events.iter().filter_map(seal).collect()
+    };
+    let first = venue.block();
+    assert_eq!(opened(&first), (0..64).collect::<Vec<_>>());
+    assert!(cleared(&first).is_empty());
+    let second = venue.block();
+    assert_eq!(opened(&second), (64..82).collect::<Vec<_>>());
+    // The first three of those that came get the three lots on offer.
+    let traded = trades(&second);
+    let buyers: Vec<u32> = traded.iter().map(|t| t.0).collect();
+    assert_eq!(buyers, [2, 3, 4]);
+}
