@@ -154,12 +154,9 @@ pub const fn deribit_code(reject: Reject) -> (i64, &'static str) {
         R::MarginBelowInitial | R::AboveCash => (10_009, "not_enough_funds"),
         R::AccountInLiquidation => (10_019, "locked_by_admin"),
         R::VenueFull => (10_047, "matching_engine_queue_full"),
-        R::ModeForbids
-        | R::WithdrawalsHeld
-        | R::NoAuction
-        | R::AuctionClosed
-        | R::AuctionAborted
-        | R::SealsOff => (11_051, "system_maintenance"),
+        R::ModeForbids | R::WithdrawalsHeld | R::AuctionAborted | R::SealsOff => {
+            (11_051, "system_maintenance")
+        }
         R::TooManySessions
         | R::SessionRetired
         | R::NotFillable
@@ -167,30 +164,19 @@ pub const fn deribit_code(reject: Reject) -> (i64, &'static str) {
         | R::NoLiquidity
         | R::PositionTooLarge
         | R::ProtectionFrozen
-        | R::SealsOff
-        | R::TooManySeals
         | R::BondTooSmall
-        | R::UnknownSeal
         | R::SealBroken
         | R::SealMisplaced
         | R::SealUnopened
-        | R::AuctionAborted
         | R::BadOpening
         | R::InGrace
         | R::NotInLiquidation
-        | R::InGrace
         | R::BidBelowAuction
         | R::BadPart
-        | R::InGrace
         | R::BadObservation
         | R::AlreadyAttested
         | R::BadProposal
-        | R::NotNext
-        | R::BondTooSmall
-        | R::SealBroken
-        | R::SealMisplaced
-        | R::SealUnopened
-        | R::BadOpening => (11_030, "other_reject"),
+        | R::NotNext => (11_030, "other_reject"),
     }
 }
 

@@ -1,6 +1,6 @@
 //! The account's orders, fills and settlements.
 
-use lifeboat_engine::types::{AccountId, InstrumentId, OrderId};
+use lifeboat_engine::types::{AccountId, OrderId};
 use serde_json::{Value, json};
 
 use super::Call;
