@@ -137,7 +137,7 @@ pub const fn deribit_code(reject: Reject) -> (i64, &'static str) {
         R::StaleNonce | R::CommandExpired | R::NoMark => (10_040, "retry"),
         R::OwnerKeyRequired | R::UnknownValidator => (13_021, "forbidden"),
         R::UnknownInstrument | R::UnknownVault => (13_020, "not_found"),
-        R::InstrumentClosed => (13_019, "orderbook_closed"),
+        R::InstrumentClosed | R::AuctionClosed | R::NoAuction => (13_019, "orderbook_closed"),
         R::OffTick => (10_043, "price_wrong_tick"),
         R::OffLot | R::OrderTooLarge => (10_021, "invalid_amount"),
         R::PriceOutsideBand => (10_011, "price_not_allowed"),
@@ -154,12 +154,9 @@ pub const fn deribit_code(reject: Reject) -> (i64, &'static str) {
         R::MarginBelowInitial | R::AboveCash => (10_009, "not_enough_funds"),
         R::AccountInLiquidation => (10_019, "locked_by_admin"),
         R::VenueFull => (10_047, "matching_engine_queue_full"),
-        R::ModeForbids
-        | R::WithdrawalsHeld
-        | R::NoAuction
-        | R::AuctionClosed
-        | R::AuctionAborted
-        | R::SealsOff => (11_051, "system_maintenance"),
+        R::ModeForbids | R::WithdrawalsHeld | R::AuctionAborted | R::SealsOff => {
+            (11_051, "system_maintenance")
+        }
         R::TooManySessions
         | R::SessionRetired
         | R::NotFillable
@@ -167,20 +164,19 @@ pub const fn deribit_code(reject: Reject) -> (i64, &'static str) {
         | R::NoLiquidity
         | R::PositionTooLarge
         | R::ProtectionFrozen
-        | R::NotInLiquidation
-        | R::InGrace
-        | R::BidBelowAuction
-        | R::BadPart
-        | R::InGrace
-        | R::BadObservation
-        | R::AlreadyAttested
-        | R::BadProposal
-        | R::NotNext
         | R::BondTooSmall
         | R::SealBroken
         | R::SealMisplaced
         | R::SealUnopened
-        | R::BadOpening => (11_030, "other_reject"),
+        | R::BadOpening
+        | R::InGrace
+        | R::NotInLiquidation
+        | R::BidBelowAuction
+        | R::BadPart
+        | R::BadObservation
+        | R::AlreadyAttested
+        | R::BadProposal
+        | R::NotNext => (11_030, "other_reject"),
     }
 }
 

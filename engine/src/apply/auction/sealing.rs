@@ -24,7 +24,7 @@ impl Engine {
             return Err(Reject::SealsOff);
         }
         self.check_collecting(order.underlying, order.auction)?;
-        self.permit(Activity::AuctionOrder)?;
+        self.permit_on(order.underlying, Activity::AuctionOrder)?;
         if order.bond < parameters.bond_min {
             return Err(Reject::BondTooSmall);
         }
