@@ -10,6 +10,7 @@ use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use lifeboat_drill::market::{
     Cast, Feed, FeedSettings, Instruments, Participant, SimulatedOutlook,
 };
+use lifeboat_engine::auction::Phase;
 use lifeboat_engine::auth::check_batch;
 use lifeboat_engine::command::{
     Action, CancelScope, OptionTerms, OrderPrice, PlaceOrder, Proposal, Report, VaultEvent,
@@ -25,6 +26,7 @@ use lifeboat_engine::{AgreedRoot, Block, Command, Engine, Event, Genesis, Parame
 
 const CHAIN: ChainId = ChainId([0x30; 32]);
 const VAULT: SettlementChain = SettlementChain::new(1);
+const BTC: UnderlyingId = UnderlyingId::new(0);
 const START: TimeMs = TimeMs::new(1_769_601_600_000);
 const VALIDATORS: u16 = 4;
 const QUORUM: usize = 3;
@@ -70,6 +72,21 @@ const ALL: [Happens; 10] = [
     Happens::Apart,
     Happens::Frozen,
 ];
+
+/// What decides the next mode, times left out.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+struct State {
+    mode: Mode,
+    halt_requested: bool,
+    /// Sources have begun to agree.
+    agrees: bool,
+    /// There is an index.
+    live: bool,
+    /// The underlying's own mode.
+    circuit: Mode,
+    /// How far its auction is.
+    auction: Option<u8>,
+}
 
 struct Venue {
     engine: Engine,
@@ -143,7 +160,7 @@ impl Venue {
             agreed: None,
         };
         let terms = OptionTerms {
-            underlying: UnderlyingId::new(0),
+            underlying: BTC,
             expiry: START.plus_ms(30 * 86_400_000),
             strike: Price::new(90_000_000_000),
             kind: OptionKind::Call,
@@ -169,7 +186,7 @@ impl Venue {
         let instruments = Instruments::new(vec![(Price::new(1_000_000), Qty::new(1_000_000))]);
         let mut reports = Vec::new();
         for feed in &mut self.feeds {
-            let seen = feed.observe(&mut self.outlook, &instruments, UnderlyingId::new(0), now);
+            let seen = feed.observe(&mut self.outlook, &instruments, BTC, now);
             let Some(mut seen) = seen else { continue };
             if happens == Happens::Apart {
                 for (n, source) in seen.sources.iter_mut().flatten().enumerate() {
@@ -273,18 +290,23 @@ impl Venue {
     }
 
     /// What decides what comes next, times left out.
-    fn state(&self) -> (Mode, bool, bool, bool) {
-        let mode = self.engine.mode();
-        let live = self
-            .engine
-            .feed(UnderlyingId::new(0))
-            .is_some_and(|feed| feed.live);
-        (
-            mode.mode,
-            mode.halt_requested,
-            mode.agreed_since.get() != 0,
-            live,
-        )
+    fn state(&self) -> State {
+        let (engine, mode) = (&self.engine, self.engine.mode());
+        let auction = engine.auctions().iter().next();
+        State {
+            mode: mode.mode,
+            halt_requested: mode.halt_requested,
+            agrees: mode.agreed_since.get() != 0,
+            live: engine.feed(BTC).is_some_and(|feed| feed.live),
+            circuit: engine
+                .circuit(BTC)
+                .map_or(Mode::Open, |circuit| circuit.mode.mode),
+            auction: auction.map(|(_, auction)| match auction.phase {
+                Phase::Collecting => 0,
+                Phase::Closed { .. } => 1,
+                Phase::Opening { .. } => 2,
+            }),
+        }
     }
 }
 
@@ -327,7 +349,7 @@ fn no_mode_is_a_trap_but_the_last_and_none_trades_against_the_table() {
     let mut moves = 0;
     while let Some(state) = next.pop_front() {
         let path: Vec<Happens> = found.get(&state).cloned().unwrap_or_default();
-        modes.insert(state.0);
+        modes.insert(state.mode);
         for happens in ALL {
             let mut venue = reach(&path);
             let before = venue.engine.mode().mode;
@@ -335,14 +357,14 @@ fn no_mode_is_a_trap_but_the_last_and_none_trades_against_the_table() {
             moves += 1;
             let reached = venue.state();
             if before == Mode::Exit {
-                assert_eq!(reached.0, Mode::Exit, "the venue is over for good");
+                assert_eq!(reached.mode, Mode::Exit, "the venue is over for good");
             }
             if let std::collections::btree_map::Entry::Vacant(place) = found.entry(reached) {
                 place.insert([path.clone(), vec![happens]].concat());
                 next.push_back(reached);
             }
         }
-        if state.0 != Mode::Exit {
+        if state.mode != Mode::Exit {
             let mut venue = reach(&path);
             venue.step(Happens::Unhalt);
             let opened = (0..PATIENCE).any(|_| {

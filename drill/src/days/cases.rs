@@ -2,7 +2,7 @@
 
 use lifeboat_engine::Parameters;
 use lifeboat_engine::command::{Action, OrderPrice, PlaceOrder};
-use lifeboat_engine::types::{Mode, OptionKind, Price, Side, TimeInForce};
+use lifeboat_engine::types::{AccountId, Cash, Mode, OptionKind, Price, Side, TimeInForce};
 
 use super::stage::{Actor, BTC, Stage};
 use super::{Day, Played};
@@ -15,6 +15,8 @@ pub const MINUTE: u64 = 60 * SECOND;
 const TROUBLE: u64 = 10 * MINUTE;
 /// Lots by which a position grows until there is no margin for more.
 const LOTS: i64 = 250;
+/// The insurance fund's account: the first.
+const INSURANCE_FUND: AccountId = AccountId::new(0);
 /// No time at all that anybody would wait.
 pub const NEVER: u64 = u64::MAX / 4;
 /// Losses in money.
@@ -53,6 +55,17 @@ pub const HISTORICAL: &[Day] = &[
         unit: LOST,
         most: 2_000.0,
         play: nyse_2023,
+    },
+    Day {
+        name: "jelly-2025",
+        title: "26 March 2025: a concentrated short, and a fund that is everybody's",
+        about: "Somebody sold short what trades on few markets, let it be pumped there, and the venue's shared fund \
+                was to inherit the loss. Here an account is short calls as far as its margin goes, two sources of five \
+                say four times the price for five minutes, and whoever buys what is liquidated is paid by the fund.",
+        rule: Some("each source counts within half a percent of the median"),
+        unit: LOST,
+        most: 0.0,
+        play: jelly_2025,
     },
     Day {
         name: "dydx-2025",
@@ -263,4 +276,25 @@ fn nyse_2023(ruled: bool) -> Result<Played, Finding> {
     let mut played = played(&mut stage, Actor::Victim);
     played.figures.insert("opened", f64::from(u8::from(opened)));
     Ok(played)
+}
+
+fn jelly_2025(ruled: bool) -> Result<Played, Finding> {
+    let mut parameters = Parameters::default();
+    parameters.waterfall.fund = Cash::new(8_000_000 * 1_000_000);
+    if !ruled {
+        believing(&mut parameters);
+    }
+    let stress = wrong(vec![0, 1], Wrong::Scaled(4_000_000), 5 * MINUTE);
+    let mut stage = Stage::new(parameters, &stress);
+    stage.until(MINUTE)?;
+    let call = need(stage.option(OptionKind::Call, 1.1, 20))?;
+    stage.sell_most(Actor::Vulture, &[call], LOTS)?;
+    stage.until(TROUBLE - SECOND)?;
+    stage.remember();
+    stage.until(TROUBLE + 20 * MINUTE)?;
+    let played = played(&mut stage, Actor::Victim);
+    Ok(Played {
+        lost: stage.lost(INSURANCE_FUND),
+        ..played
+    })
 }

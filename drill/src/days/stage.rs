@@ -31,7 +31,7 @@ const BLOCK_MS: u64 = 1_000;
 /// A part of an account in liquidation that the backstop maker bids for, in millionths.
 const BACKSTOP_PART_PPM: u32 = 50_000;
 /// Attempts to come to a position.
-const ATTEMPTS: usize = 8;
+const ATTEMPTS: usize = 40;
 /// Bitcoin.
 pub const BTC: UnderlyingId = UnderlyingId::new(0);
 
@@ -307,6 +307,13 @@ impl Stage {
                 self.send(who, Action::PlaceOrder(order));
             }
             self.block(BLOCK_MS)?;
+            if self
+                .counts
+                .rejects
+                .contains_key(&Reject::MarginBelowInitial)
+            {
+                break;
+            }
         }
         Err(Finding {
             invariant: "day",
