@@ -25,6 +25,7 @@ mod simulation;
 mod stress;
 mod taker;
 
+pub use calendar::parse_utc;
 pub use black76::{Valuation, value};
 pub use cast::Cast;
 pub use dice::Dice;

@@ -39,12 +39,12 @@ pub struct BreakerParameters {
     pub speed_floor_ppm: [i64; 3],
     /// Least standard deviation of the index's distance from its slow average, in 1e-6.
     pub level_floor_ppm: i64,
-    /// Speed of the volatility index.
-    pub speed: Rule,
+    /// Speed of the volatility index over each horizon.
+    pub speed: [Rule; 3],
     /// Level of the volatility index.
     pub level: Rule,
-    /// Realised move beside implied.
-    pub jump: Rule,
+    /// Realised move beside implied over each horizon. Tails are fatter the shorter it is.
+    pub jump: [Rule; 3],
     /// From which figure on a speed bears out other breakers, in thousandths.
     pub speed_confirms: i64,
     /// From which figure on a jump bears out other breakers, in thousandths.
@@ -100,18 +100,18 @@ impl Default for BreakerParameters {
             warm_up: [15, 720, 672],
             speed_floor_ppm: [15_000, 25_000, 60_000],
             level_floor_ppm: 100_000,
-            speed: Rule {
+            speed: [Rule {
                 bounds: [6_000, 9_000, 14_000],
                 alone_max: 1,
-            },
+            }; 3],
             level: Rule {
                 bounds: [3_000, 4_500, i64::MAX],
                 alone_max: 1,
             },
-            jump: Rule {
+            jump: [Rule {
                 bounds: [5_000, 7_000, 10_000],
                 alone_max: 1,
-            },
+            }; 3],
             speed_confirms: 4_000,
             jump_confirms: 4_000,
             confirm_ms: 900_000,

@@ -140,7 +140,7 @@ fn a_trip_says_what_it_saw_and_comes_once() {
         panic!("{verdicts:?}");
     };
     assert_eq!(trip.level, 1);
-    assert_eq!(trip.bound, feed.parameters.speed.bounds[0]);
+    assert_eq!(trip.bound, feed.parameters.speed[0].bounds[0]);
     assert!(trip.figure >= trip.bound);
     assert!(feed.parameters.horizons_ms.contains(&trip.horizon_ms));
     for _ in 0..3 {
