@@ -39,6 +39,8 @@ pub struct BreakerParameters {
     pub speed_floor_ppm: [i64; 3],
     /// Least standard deviation of the index's distance from its slow average, in 1e-6.
     pub level_floor_ppm: i64,
+    /// Least volatility that a realised move is held against, in 1e-6, for the same reason.
+    pub implied_floor_ppm: u32,
     /// Speed of the volatility index over each horizon.
     pub speed: [Rule; 3],
     /// Level of the volatility index.
@@ -100,6 +102,7 @@ impl Default for BreakerParameters {
             warm_up: [15, 720, 672],
             speed_floor_ppm: [15_000, 25_000, 60_000],
             level_floor_ppm: 100_000,
+            implied_floor_ppm: 500_000,
             speed: [Rule {
                 bounds: [6_000, 9_000, 14_000],
                 alone_max: 1,

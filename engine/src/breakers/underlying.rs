@@ -267,7 +267,8 @@ impl UnderlyingWatch {
             last = sample.price;
         }
         let realised = farthest.max(root(squares));
-        let implied = implied_move_ppm(oldest.volatility_ppm, *parameters.horizons_ms.get(at)?);
+        let volatility_ppm = oldest.volatility_ppm.max(parameters.implied_floor_ppm);
+        let implied = implied_move_ppm(volatility_ppm, *parameters.horizons_ms.get(at)?);
         realised.saturating_mul(THOUSANDTHS).checked_div(implied)
     }
 
