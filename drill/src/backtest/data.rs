@@ -106,7 +106,13 @@ pub fn bars(path: &Path) -> Result<Vec<Bar>, DataError> {
 fn bar(line: &str) -> Option<Bar> {
     let mut cells = line.split(',');
     let at_ms = parse_utc(&cells.next()?.replacen(' ', "T", 1))?.get();
-    let mut price = || cells.next()?.parse::<f64>().ok().filter(|price| *price > 0.0);
+    let mut price = || {
+        cells
+            .next()?
+            .parse::<f64>()
+            .ok()
+            .filter(|price| *price > 0.0)
+    };
     Some(Bar {
         at_ms,
         open: price()?,
@@ -152,15 +158,27 @@ pub fn date(day: i64) -> String {
     let year = (of_era - of_era / 1_460 + of_era / 36_524 - of_era / 146_096) / 365;
     let of_year = of_era - (365 * year + year / 4 - year / 100);
     let shifted = (5 * of_year + 2) / 153;
-    let month = if shifted < 10 { shifted + 3 } else { shifted - 9 };
+    let month = if shifted < 10 {
+        shifted + 3
+    } else {
+        shifted - 9
+    };
     let year = year + era * 400 + i64::from(month <= 2);
-    format!("{year:04}-{month:02}-{:02}", of_year - (153 * shifted + 2) / 5 + 1)
+    format!(
+        "{year:04}-{month:02}-{:02}",
+        of_year - (153 * shifted + 2) / 5 + 1
+    )
 }
 
 /// A moment as `2025-10-10 21:15`.
 pub fn moment(at_ms: u64) -> String {
     let minutes = at_ms / 60_000 % 1_440;
-    format!("{} {:02}:{:02}", date(day_of(at_ms)), minutes / 60, minutes % 60)
+    format!(
+        "{} {:02}:{:02}",
+        date(day_of(at_ms)),
+        minutes / 60,
+        minutes % 60
+    )
 }
 
 #[cfg(test)]

@@ -144,4 +144,3 @@ pub fn run(folder: &Path) -> Result<Backtest, DataError> {
         chains,
     })
 }
-

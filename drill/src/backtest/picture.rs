@@ -66,7 +66,10 @@ fn panel(out: &mut String, backtest: &Backtest, underlying: &Underlying, top: f6
     text(out, LEFT, top - 8.0, "start", underlying.symbol);
     for day in underlying.labels.disorderly() {
         if day >= days.from {
-            let (x, width) = (days.x(day as f64), days.x(day as f64 + 1.0) - days.x(day as f64));
+            let (x, width) = (
+                days.x(day as f64),
+                days.x(day as f64 + 1.0) - days.x(day as f64),
+            );
             let _ = write!(
                 out,
                 "<rect x=\"{x:.1}\" y=\"{top:.1}\" width=\"{:.1}\" height=\"{CHART}\" \
@@ -86,7 +89,13 @@ fn panel(out: &mut String, backtest: &Backtest, underlying: &Underlying, top: f6
     {
         let y = top + CHART + 6.0 + row as f64 * (STRIP + 4.0);
         text(out, LEFT - 6.0, y + 12.0, "end", name);
-        line(out, (LEFT, y + STRIP), (WIDTH - RIGHT, y + STRIP), "line", "");
+        line(
+            out,
+            (LEFT, y + STRIP),
+            (WIDTH - RIGHT, y + STRIP),
+            "line",
+            "",
+        );
         for halt in halts.iter().filter(|halt| halt.symbol == underlying.symbol) {
             let good = underlying.labels.is_disorderly(halt.at_ms);
             let (x, color) = (days.of_halt(halt), if good { "good" } else { "bad" });
@@ -113,7 +122,13 @@ fn chart(out: &mut String, underlying: &Underlying, days: &Days, top: f64) {
     for part in [0.0, 0.5, 1.0] {
         let y = top + CHART * (1.0 - part);
         line(out, (LEFT, y), (WIDTH - RIGHT, y), "line", "");
-        text(out, LEFT - 6.0, y + 4.0, "end", &format!("{:.0}", ceiling * part));
+        text(
+            out,
+            LEFT - 6.0,
+            y + 4.0,
+            "end",
+            &format!("{:.0}", ceiling * part),
+        );
     }
     let (mut volatility, mut price) = (String::new(), String::new());
     for (day, index, last) in daily {
@@ -141,5 +156,11 @@ fn years(out: &mut String, days: &Days, top: f64) {
         }
     }
     let x = days.x(OUT_OF_SAMPLE_DAY as f64);
-    line(out, (x, top), (x, bottom - 12.0), "late", "stroke-dasharray=\"4 3\"");
+    line(
+        out,
+        (x, top),
+        (x, bottom - 12.0),
+        "late",
+        "stroke-dasharray=\"4 3\"",
+    );
 }

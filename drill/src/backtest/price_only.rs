@@ -124,7 +124,10 @@ mod tests {
     fn each_daily_limit_stops_once() {
         let mut prices = vec![100.0; 4 * 22];
         prices.extend([92.0, 91.0, 99.0, 86.0, 79.0, 78.0]);
-        let levels: Vec<u8> = cme(&history(&prices)).iter().map(|halt| halt.level).collect();
+        let levels: Vec<u8> = cme(&history(&prices))
+            .iter()
+            .map(|halt| halt.level)
+            .collect();
         assert_eq!(levels, [2, 2, 3]);
     }
 }

@@ -154,7 +154,11 @@ impl<'a> Past<'a> {
     fn new(bars: &'a [Bar]) -> Self {
         let mut squares = vec![0.0; bars.len() + 1];
         for (at, bar) in bars.iter().enumerate() {
-            let from = if at == 0 { bar.open } else { bars[at - 1].close };
+            let from = if at == 0 {
+                bar.open
+            } else {
+                bars[at - 1].close
+            };
             squares[at + 1] = squares[at] + (bar.close / from).ln().powi(2);
         }
         Self { bars, squares }
@@ -303,7 +307,9 @@ pub fn of_chains(
             let id = UnderlyingId::new(id as u8);
             let options = chain.options.iter().filter(|o| o.terms.underlying == id);
             let index = chain_index(chain.at.get(), options);
-            let after = underlying.points.partition_point(|p| p.at_ms <= chain.at.get());
+            let after = underlying
+                .points
+                .partition_point(|p| p.at_ms <= chain.at.get());
             let point = after.checked_sub(1).map(|at| underlying.points[at]);
             if let (Some(index), Some(point)) = (index, point) {
                 let symbol = underlying.symbol.to_owned();
@@ -314,17 +320,15 @@ pub fn of_chains(
     Ok(found)
 }
 
-fn chain_index<'a>(
-    now_ms: u64,
-    options: impl Iterator<Item = &'a RecordedOption>,
-) -> Option<f64> {
+fn chain_index<'a>(now_ms: u64, options: impl Iterator<Item = &'a RecordedOption>) -> Option<f64> {
     let mut terms: Vec<TermView> = Vec::new();
     let mut expiry = 0;
     let mut of_expiry: Vec<&RecordedOption> = options.collect();
     of_expiry.sort_by_key(|option| (option.terms.expiry, option.terms.strike));
     for option in of_expiry {
         let strike = option.terms.strike.get() as f64 / 1e6;
-        let out_of_the_money = (option.terms.kind == OptionKind::Call) == (strike >= option.forward);
+        let out_of_the_money =
+            (option.terms.kind == OptionKind::Call) == (strike >= option.forward);
         let left = option.terms.expiry.get().saturating_sub(now_ms);
         if !out_of_the_money || left < DAY_MS {
             continue;

@@ -134,7 +134,9 @@ fn scored_part(underlying: &Underlying, halts: &[&Halt], in_sample: bool) -> Sco
     };
     for day in labels.disorderly().filter(covered) {
         let from = underlying.points.partition_point(|p| day_of(p.at_ms) < day);
-        let to = underlying.points.partition_point(|p| day_of(p.at_ms) <= day);
+        let to = underlying
+            .points
+            .partition_point(|p| day_of(p.at_ms) <= day);
         let points = &underlying.points[from..to];
         score.disorderly += 1;
         let stopped = first_halts.get(&day).copied();

@@ -25,8 +25,8 @@ mod simulation;
 mod stress;
 mod taker;
 
-pub use calendar::parse_utc;
 pub use black76::{Valuation, value};
+pub use calendar::parse_utc;
 pub use cast::Cast;
 pub use dice::Dice;
 pub use feed::{Feed, FeedSettings};

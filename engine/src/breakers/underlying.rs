@@ -196,7 +196,9 @@ impl UnderlyingWatch {
             (jumps, &parameters.jump, &mut self.jump_latches, speeding),
         ] {
             for figure in all {
-                if let (Some(latch), Some(rule)) = (latches.get_mut(figure.at), rules.get(figure.at)) {
+                if let (Some(latch), Some(rule)) =
+                    (latches.get_mut(figure.at), rules.get(figure.at))
+                {
                     verdicts.extend(held_to(latch, &figure, rule, borne_out, parameters));
                 }
             }
@@ -267,8 +269,7 @@ impl UnderlyingWatch {
             last = sample.price;
         }
         let realised = farthest.max(root(squares));
-        let volatility_ppm = oldest.volatility_ppm.max(parameters.implied_floor_ppm);
-        let implied = implied_move_ppm(volatility_ppm, *parameters.horizons_ms.get(at)?);
+        let implied = implied_move_ppm(oldest.volatility_ppm, *parameters.horizons_ms.get(at)?);
         realised.saturating_mul(THOUSANDTHS).checked_div(implied)
     }
 
