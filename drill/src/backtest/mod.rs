@@ -24,7 +24,6 @@ pub use data::{Bar, DataError};
 pub use label::Labels;
 pub use page::write;
 pub use proxy::{Fit, Regression};
-pub use replay::halts as replay_halts;
 pub use score::{Score, Scored};
 
 use data::{bars, daily};

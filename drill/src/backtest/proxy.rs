@@ -271,10 +271,11 @@ fn solved(mut system: [[f64; TERMS + 1]; TERMS]) -> [f64; TERMS] {
         if system[at][at] == 0.0 {
             continue;
         }
+        let pivot = system[at];
         for row in (0..TERMS).filter(|row| *row != at) {
-            let share = system[row][at] / system[at][at];
-            for column in at..=TERMS {
-                system[row][column] -= share * system[at][column];
+            let share = system[row][at] / pivot[at];
+            for (value, of_pivot) in system[row].iter_mut().zip(pivot).skip(at) {
+                *value -= share * of_pivot;
             }
         }
     }
