@@ -38,7 +38,7 @@ pub use pace::for_pace;
 pub use participant::Participant;
 pub use recording::{RecordedChain, RecordedOption, Recording, RecordingError};
 pub use replay::ReplayOutlook;
-pub use simulated::{Depeg, SimulatedOutlook, SimulatedUnderlying};
+pub use simulated::{SimulatedOutlook, SimulatedUnderlying};
 pub use simulation::{Simulation, SimulationSettings};
 pub use stress::{
     Move, Moved, SourceFault, SourceFaults, Stress, StressFile, StressedOutlook, Wrong,

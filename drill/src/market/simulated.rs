@@ -55,18 +55,6 @@ pub struct SimulatedOutlook {
     seed: u64,
     origin: TimeMs,
     paths: Vec<Path>,
-    depeg: Option<Depeg>,
-}
-
-/// A time in which the settlement stablecoin is off its peg.
-#[derive(Clone, Copy, Debug)]
-pub struct Depeg {
-    /// When it begins.
-    pub from: TimeMs,
-    /// When it is over.
-    pub until: TimeMs,
-    /// What it is worth meanwhile, in dollars.
-    pub dollars: f64,
 }
 
 impl SimulatedOutlook {
@@ -81,15 +69,6 @@ impl SimulatedOutlook {
             seed,
             origin,
             paths: underlyings.iter().map(start).collect(),
-            depeg: None,
-        }
-    }
-
-    /// The same with a stablecoin that loses its peg for a while.
-    pub fn with_depeg(self, depeg: Depeg) -> Self {
-        Self {
-            depeg: Some(depeg),
-            ..self
         }
     }
 
@@ -136,9 +115,9 @@ impl Outlook for SimulatedOutlook {
         Some(path.log_price.exp())
     }
 
-    fn stable(&mut self, now: TimeMs) -> Option<f64> {
-        let off = self.depeg.filter(|d| d.from <= now && now < d.until);
-        Some(off.map_or(1.0, |depeg| depeg.dollars))
+    /// It keeps its peg.
+    fn stable(&mut self, _now: TimeMs) -> Option<f64> {
+        Some(1.0)
     }
 
     fn forward(&mut self, underlying: UnderlyingId, expiry: TimeMs, now: TimeMs) -> Option<f64> {
@@ -197,19 +176,6 @@ mod tests {
         assert_eq!(early, fresh, "going back meets the same prices");
         let other = SimulatedOutlook::default_pair(4, origin).index(BTC, origin.plus_ms(5_000));
         assert_ne!(early, other);
-    }
-
-    #[test]
-    fn the_stablecoin_keeps_its_peg_but_for_a_time_that_is_named() {
-        let at = TimeMs::new;
-        let depeg = Depeg {
-            from: at(10),
-            until: at(20),
-            dollars: 0.9,
-        };
-        let mut outlook = SimulatedOutlook::default_pair(3, at(0)).with_depeg(depeg);
-        let seen = [9, 10, 19, 20].map(|now| outlook.stable(at(now)));
-        assert_eq!(seen, [1.0, 0.9, 0.9, 1.0].map(Some));
     }
 
     #[test]
