@@ -46,6 +46,8 @@ pub enum Command {
     Chain(ServeChainArguments),
     /// Put a vault and an account to leave it with on a development chain
     Practice(PracticeArguments),
+    /// Run the venue's breakers along recorded history, beside breakers on price alone
+    Backtest(BacktestArguments),
 }
 
 /// Options of `run`.
@@ -341,6 +343,20 @@ pub struct PracticeArguments {
     pub chain: ChainArguments,
     /// Folder to write; it must not exist yet
     #[arg(long, value_name = "DIR")]
+    pub out: PathBuf,
+    /// End with one JSON object as the last line
+    #[arg(long)]
+    pub json: bool,
+}
+
+/// Options of `backtest`.
+#[derive(Args)]
+pub struct BacktestArguments {
+    /// Folder with the recordings: hourly prices, a daily volatility index and option chains in `market/`
+    #[arg(value_name = "DIR")]
+    pub data: PathBuf,
+    /// Folder for the page and its picture
+    #[arg(long, default_value = "docs", value_name = "DIR")]
     pub out: PathBuf,
     /// End with one JSON object as the last line
     #[arg(long)]

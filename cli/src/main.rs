@@ -6,6 +6,7 @@
 mod anchor;
 mod arguments;
 mod attest;
+mod backtest;
 mod chain;
 mod descriptors;
 mod development;
@@ -79,6 +80,7 @@ fn dispatch(arguments: Arguments) -> Result<()> {
         Command::Withdraw(arguments) => money::withdraw(&arguments),
         Command::Anchor(arguments) => anchor::anchor(&arguments),
         Command::Practice(arguments) => practice::practice(&arguments),
+        Command::Backtest(arguments) => backtest::backtest(&arguments),
     }
 }
 

@@ -1,5 +1,6 @@
 //! Simulator, fault injection, drills, checkers and slow reference models.
 
+pub mod backtest;
 pub mod days;
 pub mod evidence;
 pub mod live;

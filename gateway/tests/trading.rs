@@ -119,6 +119,12 @@ async fn a_market_order_fills_and_shows_everywhere() {
         .await;
     assert_eq!(history[0]["order_id"], id);
 
+    let place = ws
+        .ask("private/get_tear_up_rank", json!({"instrument_name": call}))
+        .await;
+    assert_eq!((&place["rank"], &place["holders"]), (&json!(1), &json!(1)));
+    assert_eq!(place["amount_before"], 0.0);
+    assert!(place["return_on_margin"].is_f64());
     let position = ws
         .ask("private/get_position", json!({"instrument_name": call}))
         .await;

@@ -8,6 +8,7 @@ mod market;
 mod page;
 mod plot;
 mod report;
+pub mod svg;
 mod timeline;
 
 use std::fs;

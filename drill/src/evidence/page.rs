@@ -6,6 +6,7 @@ use std::fmt::Write as _;
 
 use super::plot::plot;
 use super::report::{DrillReport, Figures};
+use super::svg::escape;
 use crate::plan::Plan;
 
 const STYLE: &str = "\
@@ -22,21 +23,6 @@ code,pre{font:13px/1.45 ui-monospace,monospace}pre{background:var(--card);border
 padding:12px;overflow-x:auto;border-radius:6px}svg{width:100%;height:auto;background:var(--card);\
 border:1px solid var(--line);border-radius:6px}.wide{overflow-x:auto}svg text{fill:var(--dim);\
 font:11px system-ui,sans-serif}";
-
-/// Text as HTML shows it.
-pub fn escape(text: &str) -> String {
-    let mut out = String::with_capacity(text.len());
-    for letter in text.chars() {
-        match letter {
-            '&' => out.push_str("&amp;"),
-            '<' => out.push_str("&lt;"),
-            '>' => out.push_str("&gt;"),
-            '"' => out.push_str("&quot;"),
-            other => out.push(other),
-        }
-    }
-    out
-}
 
 /// The page of a drill.
 pub fn page(plan: &Plan, report: &DrillReport) -> String {

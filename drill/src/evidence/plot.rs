@@ -2,8 +2,8 @@
 
 use std::fmt::Write as _;
 
-use super::page::escape;
 use super::report::DrillReport;
+use super::svg::{escape, line, round_up, text};
 use super::timeline::{SAMPLE_MS, Sample};
 
 const WIDTH: f64 = 1_000.0;
@@ -62,22 +62,6 @@ pub fn plot(report: &DrillReport, run: u32) -> String {
     out
 }
 
-fn text(out: &mut String, x: f64, y: f64, anchor: &str, what: &str) {
-    let what = escape(what);
-    let _ = write!(
-        out,
-        "<text x=\"{x:.1}\" y=\"{y:.1}\" text-anchor=\"{anchor}\">{what}</text>"
-    );
-}
-
-fn line(out: &mut String, from: (f64, f64), to: (f64, f64), color: &str, more: &str) {
-    let _ = write!(
-        out,
-        "<line x1=\"{:.1}\" y1=\"{:.1}\" x2=\"{:.1}\" y2=\"{:.1}\" stroke=\"var(--{color})\" {more}/>",
-        from.0, from.1, to.0, to.1
-    );
-}
-
 fn bands(out: &mut String, report: &DrillReport, run: u32, scale: &Scale) {
     text(out, LEFT - 6.0, BAND_TOP + 11.0, "end", "mode");
     for band in report.timeline.bands.iter().filter(|band| band.run == run) {
@@ -98,17 +82,6 @@ fn bands(out: &mut String, report: &DrillReport, run: u32, scale: &Scale) {
             text(out, from + 4.0, BAND_TOP + 11.0, "start", &band.mode);
         }
     }
-}
-
-/// The next of 1, 2, 5, 10 … that is not under `value`.
-fn round_up(value: f64) -> f64 {
-    let decade = 10f64.powf(value.max(1.0).log10().floor());
-    let steps = [1.0, 2.0, 5.0, 10.0];
-    let fits = steps
-        .iter()
-        .map(|step| step * decade)
-        .find(|at| *at >= value);
-    fits.unwrap_or(10.0 * decade)
 }
 
 fn load(out: &mut String, samples: &[&Sample], scale: &Scale) {
@@ -226,12 +199,6 @@ fn faults(out: &mut String, report: &DrillReport, run: u32, scale: &Scale) {
 #[cfg(test)]
 mod tests {
     use super::*;
-
-    #[test]
-    fn scales_end_on_round_numbers() {
-        let rounded: Vec<f64> = [0.3, 1.0, 3.0, 51.0, 1_001.0].map(round_up).into();
-        assert_eq!(rounded, [1.0, 1.0, 5.0, 100.0, 2_000.0]);
-    }
 
     #[test]
     fn a_run_without_load_still_has_a_picture() {

@@ -96,14 +96,14 @@ impl Feed {
         );
         let count = self.due.len().min(PROPOSALS_PER_STEP);
         let mut reports: Vec<Report> = self.due.drain(..count).map(Report::Attest).collect();
-        reports.extend(self.observe_stable(outlook, now).map(Report::Observe));
+        let mut seen: Vec<Observation> = self.observe_stable(outlook, now).into_iter().collect();
         for underlying in instruments.underlyings() {
-            let mut observation = self.observe(outlook, instruments, underlying, now);
-            if let (Some(faults), Some(observation)) = (&mut self.faults, &mut observation) {
-                faults.apply(observation);
-            }
-            reports.extend(observation.map(Report::Observe));
+            seen.extend(self.observe(outlook, instruments, underlying, now));
         }
+        if let Some(faults) = &mut self.faults {
+            seen.iter_mut().for_each(|one| faults.apply(one));
+        }
+        reports.extend(seen.into_iter().map(Report::Observe));
         reports
             .into_iter()
             .map(|report| self.sign(report))

@@ -26,6 +26,7 @@ mod stress;
 mod taker;
 
 pub use black76::{Valuation, value};
+pub use calendar::parse_utc;
 pub use cast::Cast;
 pub use dice::Dice;
 pub use feed::{Feed, FeedSettings};

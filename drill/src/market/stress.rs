@@ -8,6 +8,7 @@ use std::io;
 use std::path::Path;
 
 use lifeboat_engine::command::{Observation, OptionTerms, SourcePrice};
+use lifeboat_engine::settlement::STABLE;
 use lifeboat_engine::types::{Price, TimeMs, UnderlyingId};
 use serde::{Deserialize, Serialize};
 
@@ -23,7 +24,7 @@ pub struct Move {
     /// How long it takes; 0 is a jump.
     #[serde(default)]
     pub over_ms: u64,
-    /// By which underlying's number.
+    /// By which underlying's number; 255 is the settlement stablecoin.
     pub underlying: u8,
     /// What moves.
     pub what: Moved,
@@ -183,6 +184,11 @@ impl Outlook for StressedOutlook {
         Some(self.inner.forward(underlying, expiry, now)? * factor)
     }
 
+    fn stable(&mut self, now: TimeMs) -> Option<f64> {
+        let factor = self.price_factor(STABLE, now);
+        Some(self.inner.stable(now)? * factor)
+    }
+
     /// The smile stays where it was in strikes, so that a fall does not carry an option into its wing.
     fn volatility(&mut self, terms: &OptionTerms, now: TimeMs) -> Option<f64> {
         let (underlying, since) = (terms.underlying, now.since(self.began));
@@ -302,6 +308,29 @@ mod tests {
             let (told, true_price) = (stressed.index(BTC, now), plain().index(BTC, now));
             let ratio = told.unwrap_or(0.0) / true_price.unwrap_or(1.0);
             assert!((ratio - factor).abs() < 1e-9, "{at}: {ratio}");
+        }
+    }
+
+    #[test]
+    fn the_stablecoin_leaves_its_peg_and_comes_back() {
+        let to = |at_ms, to_ppm| Move {
+            at_ms,
+            over_ms: 0,
+            underlying: STABLE.get(),
+            what: Moved::Price,
+            to_ppm,
+        };
+        // A factor of its own for the way back: moves multiply.
+        let moves = vec![to(60_000, 900_000), to(120_000, 1_111_112)];
+        let stress = Stress {
+            moves,
+            ..Stress::default()
+        };
+        let plain = Box::new(SimulatedOutlook::default_pair(1, START));
+        let mut stressed = StressedOutlook::new(plain, stress, START);
+        for (at, dollars) in [(0, 1.0), (60_000, 0.9), (120_000, 1.0)] {
+            let told = stressed.stable(START.plus_ms(at)).unwrap_or(0.0);
+            assert!((told - dollars).abs() < 1e-5, "{at}: {told}");
         }
     }
 

@@ -125,6 +125,7 @@ impl LiquidationAuditor {
         match event {
             Event::InstrumentListed { instrument, terms } => {
                 self.underlying.insert(*instrument, terms.underlying);
+                self.indices.entry(terms.underlying).or_default();
             }
             Event::IndexUpdated {
                 underlying,

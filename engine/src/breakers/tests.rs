@@ -35,7 +35,7 @@ impl Feed {
         };
         for _ in 0..14 * 24 * 60 {
             let verdicts = feed.wander();
-            assert!(verdicts.is_empty(), "{verdicts:?}");
+            assert!(highest(&verdicts) <= 1, "{verdicts:?}");
         }
         feed
     }
@@ -140,11 +140,15 @@ fn a_trip_says_what_it_saw_and_comes_once() {
         panic!("{verdicts:?}");
     };
     assert_eq!(trip.level, 1);
-    assert_eq!(trip.bound, feed.parameters.speed.bounds[0]);
+    assert_eq!(trip.bound, feed.parameters.speed[0].bounds[0]);
     assert!(trip.figure >= trip.bound);
     assert!(feed.parameters.horizons_ms.contains(&trip.horizon_ms));
     for _ in 0..3 {
-        assert!(trips(&feed.tick()).is_empty(), "it is tripped already");
+        let again = trips(&feed.tick());
+        assert!(
+            !again.contains(&(Breaker::Speed, 1)),
+            "it is tripped already"
+        );
     }
     // Back where it was, for longer than the horizon: released, and ready.
     feed.volatility /= 1.5;
@@ -170,7 +174,7 @@ fn without_enough_history_nothing_trips() {
     };
     feed.watch = UnderlyingWatch::default();
     for _ in 0..12 {
-        assert!(feed.wander().is_empty());
+        assert!(feed.wander().is_empty(), "no history at all");
     }
     feed.volatility *= 3.0;
     feed.price *= 0.5;

@@ -191,12 +191,14 @@ impl UnderlyingWatch {
         }
         let recent = |at: TimeMs| at.get() > 0 && now.at.since(at) <= parameters.confirm_ms;
         let (speeding, jumping) = (recent(self.speed_at), recent(self.jump_at));
-        for (all, rule, latches, borne_out) in [
+        for (all, rules, latches, borne_out) in [
             (speeds, &parameters.speed, &mut self.speed_latches, jumping),
             (jumps, &parameters.jump, &mut self.jump_latches, speeding),
         ] {
             for figure in all {
-                if let Some(latch) = latches.get_mut(figure.at) {
+                if let (Some(latch), Some(rule)) =
+                    (latches.get_mut(figure.at), rules.get(figure.at))
+                {
                     verdicts.extend(held_to(latch, &figure, rule, borne_out, parameters));
                 }
             }
