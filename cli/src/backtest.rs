@@ -14,10 +14,10 @@ pub fn backtest(arguments: &BacktestArguments) -> Result<()> {
     backtest::write(&arguments.out, &found)
         .with_context(|| format!("the page cannot be written to {}", arguments.out.display()))?;
     for scored in &found.scored {
-        say.line(&sentence(scored));
+        say.line(sentence(scored));
     }
     let page = arguments.out.join("backtest.md");
-    say.line(&format!("All of it is in {}.", page.display()));
+    say.line(format!("All of it is in {}.", page.display()));
     let scored: Vec<Value> = found.scored.iter().map(object).collect();
     say.object(&json!({ "page": page, "breakers": scored }));
     Ok(())

@@ -77,6 +77,7 @@ async fn orders_are_sealed_taken_back_and_opened() {
     bob.ask("private/seal_order", sealed(&stage, "sell", 0.2, mark))
         .await;
     open(&stage);
+    stage.caught_up().await;
 
     let of = |list: &Value, at: usize| list[at]["state"].clone();
     let told = alice.ask("private/get_sealed_orders", json!({})).await;

@@ -151,14 +151,6 @@ fn height(venue: &TestVenue) -> u64 {
     venue.with(|engine| engine.height().get())
 }
 
-/// Waits until the gateway has heard every block: what it signs is good from its last one on.
-async fn caught_up(stage: &Stage) {
-    let seen = || stage.running.gateway.state().memory.clock.height.get();
-    while seen() < height(&stage.venue) {
-        tokio::task::yield_now().await;
-    }
-}
-
 #[tokio::test(flavor = "multi_thread")]
 async fn every_order_has_its_fate_and_is_told_once() {
     let stage = Stage::new().await;
@@ -167,7 +159,7 @@ async fn every_order_has_its_fate_and_is_told_once() {
     listen(&mut ws).await;
     let book = Book::place(&stage, &mut ws).await;
     venue.step(61_000);
-    caught_up(&stage).await;
+    stage.caught_up().await;
     let halted_at = height(venue);
     assert_eq!(venue.with(|engine| engine.mode().mode), Mode::Halted);
     follow(&mut ws, venue).await;
@@ -283,7 +275,7 @@ async fn told_once(stage: &Stage, mut ws: Ws, id: u64) {
     for _ in 0..75 {
         venue.step(50_000);
     }
-    caught_up(stage).await;
+    stage.caught_up().await;
     let mut late = stage.login(&stage.keys.alice).await;
     listen(&mut late).await;
     silence(&mut late).await;

@@ -63,6 +63,14 @@ impl Stage {
         }
     }
 
+    /// Waits until the gateway has heard every block: what it says and signs is as of its last one.
+    pub async fn caught_up(&self) {
+        let last = self.venue.with(|engine| engine.height());
+        while self.running.gateway.state().memory.clock.height < last {
+            tokio::task::yield_now().await;
+        }
+    }
+
     pub fn address(&self) -> SocketAddr {
         self.running.address
     }

@@ -38,7 +38,7 @@ fn command(nonce: u64, chain: &ChainId) -> Command {
         account: AccountId::new(1),
         nonce: Nonce::new(nonce),
         valid_until: TimeMs::new(0),
-        action: Action::CancelAll(CancelScope::Account),
+        action: Action::CancelAll(CancelScope::Quotes),
     };
     let signature = session().sign(&payload.session_message(chain)).to_bytes();
     let key = session_key();

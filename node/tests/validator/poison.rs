@@ -262,7 +262,7 @@ fn a_poisoned_order_is_set_aside_by_its_number_and_the_venue_comes_back() {
         // Nothing matches, and what is no trade goes on.
         let refused = stage.send(0, 1, order(call, Side::Sell, b"")).await;
         assert_eq!(refused.verdict, Verdict::Rejected(Reject::ModeForbids));
-        let cancel = Action::CancelAll(CancelScope::Account);
+        let cancel = Action::CancelAll(CancelScope::Quotes);
         assert_eq!(stage.send(2, 1, cancel).await.verdict, Verdict::Applied);
         stage.cluster.start(3).await;
         stage.agree().await;
