@@ -286,7 +286,9 @@ impl Run {
     /// What a storm came to.
     fn weather(&mut self) {
         self.storm = 0;
-        self.prober.wanted = false;
+        if !std::mem::take(&mut self.prober.wanted) {
+            return;
+        }
         let mut waited = std::mem::take(&mut self.prober.waited);
         waited.sort_by(f64::total_cmp);
         let place = (waited.len() * 99).div_ceil(100).saturating_sub(1);
