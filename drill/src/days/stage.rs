@@ -325,6 +325,15 @@ impl Stage {
         })
     }
 
+    /// The same after margin had an end: what was refused before counts for nothing.
+    ///
+    /// # Errors
+    /// As of [`Stage::hold`].
+    pub fn hold_again(&mut self, who: Actor, listed: &Listed, lots: i64) -> Result<(), Finding> {
+        self.counts.rejects.clear();
+        self.hold(who, listed, lots)
+    }
+
     /// Lots that an actor holds.
     pub fn position(&self, who: Actor, instrument: InstrumentId) -> i64 {
         let account = self.engine().account(self.account(who));
