@@ -6,14 +6,14 @@ import {SafeERC20} from "@openzeppelin/contracts/token/ERC20/utils/SafeERC20.sol
 import {EIP712} from "@openzeppelin/contracts/utils/cryptography/EIP712.sol";
 import {SignatureChecker} from "@openzeppelin/contracts/utils/cryptography/SignatureChecker.sol";
 import {Math} from "@openzeppelin/contracts/utils/math/Math.sol";
-import {BitMaps} from "@openzeppelin/contracts/utils/structs/BitMaps.sol";
 
 import {VaultBase} from "./VaultBase.sol";
 import {VaultLive} from "./VaultLive.sol";
 import {ILifeboatVault} from "./interfaces/ILifeboatVault.sol";
 import {IValidatorKey} from "./interfaces/IValidatorKey.sol";
 import {ExitLadder} from "./libraries/ExitLadder.sol";
-import {Formats, Summary, Underlying} from "./libraries/Formats.sol";
+import {Formats, Underlying} from "./libraries/Formats.sol";
+import {Marks} from "./libraries/Marks.sol";
 import {Feed} from "./libraries/PriceReader.sol";
 import {QuadTree} from "./libraries/QuadTree.sol";
 
@@ -21,7 +21,7 @@ import {QuadTree} from "./libraries/QuadTree.sol";
 /// @dev What it must keep true: I1, I6 and I9 of docs/INVARIANTS.md. It has no owner and no upgrade: the only
 /// role is a guardian that can stop deposits.
 contract LifeboatVault is VaultLive {
-    using BitMaps for BitMaps.BitMap;
+    using Marks for Marks.Map;
     using SafeERC20 for IERC20;
 
     bytes32 private constant EXIT_TYPEHASH = keccak256("Exit(uint32 index,address recipient)");
@@ -47,25 +47,29 @@ contract LifeboatVault is VaultLive {
         uint64 since = requests[number].since;
         require(since != 0, NotIgnored());
         _requireTime(since + FORCED_DELAY);
-        uint64 answered = head.number == 0 ? 0 : _lastSummary(summary).forcedCursor;
+        uint64 answered = 0;
+        if (head.number != 0) {
+            _requireLast(summary);
+            answered = Formats.forcedCursor(summary);
+        }
         require(number >= answered, NotIgnored());
         _freeze(summary, true);
     }
 
     /// @inheritdoc ILifeboatVault
-    function fixPrices(bytes calldata summary_) external {
+    function fixPrices(bytes calldata summary) external {
         _requireStage(Stage.Frozen);
-        Summary memory summary = _lastSummary(summary_);
+        _requireLast(summary);
         bool safe = true;
-        uint256[] memory prices = new uint256[](summary.underlyings);
-        for (uint256 id; id < summary.underlyings; ++id) {
-            Underlying memory underlying = Formats.readUnderlying(summary_, id);
+        uint256[] memory prices = new uint256[](Formats.underlyings(summary));
+        for (uint256 id; id < prices.length; ++id) {
+            Underlying memory underlying = Formats.readUnderlying(summary, id);
             uint256 price = _fixedPrice(id, underlying.step);
             prices[id] = price;
             safe = safe && int256(price) >= underlying.safeLow && int256(price) <= underlying.safeHigh;
             _points[id / 2] |= uint256(ExitLadder.point(underlying.step, price)) << (128 * (id % 2));
         }
-        bool covered = int256(_free()) >= summary.accountsCash;
+        bool covered = int256(_free()) >= Formats.accountsCash(summary);
         Stage next = safe && covered ? Stage.Open : Stage.Claims;
         head.stage = next;
         if (next == Stage.Claims) frozen.claimsEnd = uint32(block.timestamp + CLAIM_WINDOW);
@@ -91,15 +95,17 @@ contract LifeboatVault is VaultLive {
         address recipient,
         bytes calldata signature
     ) external nonReentrant {
-        Stage now_ = stage();
-        require(now_ >= Stage.Open, WrongStage(now_));
+        Head memory last = head;
+        require(last.stage >= Stage.Open, WrongStage(last.stage));
         ExitLadder.Leaf memory fields = ExitLadder.read(leaf);
-        require(!_exited.get(fields.index), AlreadyClaimed());
+        (Marks.Word storage word, uint256 mark) = _exited.find(fields.index);
+        uint256 marks = word.bits;
+        require(marks & mark == 0, AlreadyClaimed());
         require(QuadTree.includes(accountsRoot, fields.index, leaf, path), NotIncluded());
         _requireOwners(fields, recipient, signature);
-        _exited.set(fields.index);
+        word.bits = marks | mark;
         int256 value = ExitLadder.value(leaf, _fixedPoints(ExitLadder.pointsNeeded(leaf)));
-        _settle(fields.index, recipient, value > 0 ? uint256(value) : 0, path.count);
+        _settle(last, fields.index, recipient, value > 0 ? uint256(value) : 0, path.count);
     }
 
     // slither-disable-start reentrancy-no-eth,reentrancy-benign,unused-return
@@ -149,20 +155,21 @@ contract LifeboatVault is VaultLive {
         TOKEN.safeTransfer(address(POOL), amount);
     }
 
-    function _freeze(bytes calldata data, bool forcedIgnored) private {
+    function _freeze(bytes calldata summary, bool forcedIgnored) private {
         Frozen memory state = Frozen(uint32(block.timestamp), 0, 0, flow.deposited, 0);
         uint24 number = head.number;
         if (number != 0) {
-            Summary memory summary = _lastSummary(data);
+            _requireLast(summary);
             // Both were checked when the checkpoint was accepted, and neither counter of the vault shrinks.
-            state.depositCursor = summary.depositCursor;
-            state.refundsOwed = flow.deposited - uint64(summary.depositsTotal);
-            state.withdrawalsOwed = uint64(summary.withdrawalsTotal) - flow.withdrawn;
-            accountsRoot = summary.accountsRoot;
-            exits.fundReserve = uint64(summary.fundReserve);
+            state.depositCursor = Formats.depositCursor(summary);
+            state.refundsOwed = flow.deposited - uint64(Formats.depositsTotal(summary));
+            state.withdrawalsOwed = uint64(Formats.withdrawalsTotal(summary)) - flow.withdrawn;
+            accountsRoot = Formats.accountsRoot(summary);
+            exits.fundReserve = uint64(Formats.fundReserve(summary));
         }
         frozen = state;
         head.stage = Stage.Frozen;
+        flow.ended = true;
         emit VaultFrozen(number, forcedIgnored);
     }
 
@@ -184,8 +191,9 @@ contract LifeboatVault is VaultLive {
     }
 
     /// @dev An account that the pool bought pays its owner the price, and the pool what it is worth.
-    function _settle(uint32 index, address recipient, uint256 value, uint64 leaves) private {
-        Head memory last = head;
+    function _settle(Head memory last, uint32 index, address recipient, uint256 value, uint64 leaves)
+        private
+    {
         Exits memory state = exits;
         state.leaves = uint32(leaves);
         state.left += 1;
@@ -207,8 +215,17 @@ contract LifeboatVault is VaultLive {
             require(value > 0, NothingToClaim());
             shares.leftover -= uint128(value);
         }
-        exits = state;
+        _storeExits(state);
         if (last.stage != Stage.Claims) _pay(index, recipient, value);
+    }
+
+    /// @dev As `_storeHead`.
+    function _storeExits(Exits memory state) private {
+        uint256 word = uint256(state.leaves) | uint256(state.left) << 32 | uint256(state.fundReserve) << 64
+            | uint256(state.claimed) << 128;
+        assembly ("memory-safe") {
+            sstore(exits.slot, word)
+        }
     }
 
     function _note(Exits memory state, uint32 index, address recipient, uint256 value) private {

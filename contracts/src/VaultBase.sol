@@ -6,13 +6,13 @@ import {IERC20} from "@openzeppelin/contracts/interfaces/IERC20.sol";
 import {Pausable} from "@openzeppelin/contracts/utils/Pausable.sol";
 import {ReentrancyGuardTransient} from "@openzeppelin/contracts/utils/ReentrancyGuardTransient.sol";
 import {EIP712} from "@openzeppelin/contracts/utils/cryptography/EIP712.sol";
-import {BitMaps} from "@openzeppelin/contracts/utils/structs/BitMaps.sol";
 
 import {InsurancePool} from "./InsurancePool.sol";
 import {IInsurancePool} from "./interfaces/IInsurancePool.sol";
 import {ILifeboatVault} from "./interfaces/ILifeboatVault.sol";
 import {IValidatorKey} from "./interfaces/IValidatorKey.sol";
-import {Formats, Summary} from "./libraries/Formats.sol";
+import {Formats} from "./libraries/Formats.sol";
+import {Marks} from "./libraries/Marks.sol";
 import {Feed, PriceReader} from "./libraries/PriceReader.sol";
 
 /// @title What a vault keeps, and the checks that both halves of its life share
@@ -66,13 +66,15 @@ abstract contract VaultBase is ILifeboatVault, AccessControl, Pausable, Reentran
         Stage stage;
     }
 
-    /// @notice What came in and went out while live; until when, in
-    /// nanoseconds, the outflow limiter is busy.
+    /// @notice What came in and went out while live; until when, in nanoseconds, the outflow limiter is busy;
+    /// how many deposits there were; and whether the vault is past `Live`, so that deposits and withdrawals
+    /// need not read the head.
     struct Flow {
         uint64 deposited;
         uint64 withdrawn;
         uint64 busyUntil;
-        uint64 deposits;
+        uint56 deposits;
+        bool ended;
     }
 
     struct Request {
@@ -122,8 +124,6 @@ abstract contract VaultBase is ILifeboatVault, AccessControl, Pausable, Reentran
     bytes32 public summaryDigest;
     /// @notice See `Flow`.
     Flow public flow;
-    /// @notice Withdrawals roots, by checkpoint number modulo `ROOTS_KEPT`.
-    mapping(uint256 slot => bytes32) public withdrawalRoots;
     /// @notice The hash over all deposits up to and with this one.
     mapping(uint256 number => bytes32) public depositHashes;
     /// @notice Requests for forced withdrawal.
@@ -148,12 +148,14 @@ abstract contract VaultBase is ILifeboatVault, AccessControl, Pausable, Reentran
     mapping(uint256 index => Claim) public claims;
 
     /// @dev Two bits a withdrawal: paid, queued.
-    BitMaps.BitMap internal _withdrawals;
+    Marks.Map internal _withdrawals;
     mapping(uint256 number => uint256) internal _payableFrom;
-    BitMaps.BitMap internal _exited;
+    Marks.Map internal _exited;
     /// @dev Points by underlying, two a word.
     uint256[8] internal _points;
     Feed[] private _feeds;
+    /// @notice Withdrawals roots, by checkpoint number modulo `ROOTS_KEPT`.
+    bytes32[ROOTS_KEPT] public withdrawalRoots;
 
     /// @param token The collateral, of six decimals.
     /// @param validators Whose certificates count, and of which venue.
@@ -219,10 +221,30 @@ abstract contract VaultBase is ILifeboatVault, AccessControl, Pausable, Reentran
         require(block.timestamp >= from, TooEarly(from));
     }
 
-    /// @dev The last accepted summary, read from what the caller remembers of it.
-    function _lastSummary(bytes calldata data) internal view returns (Summary memory) {
-        require(Formats.summaryDigest(data) == summaryDigest, NotTheCheckpoint());
-        return Formats.readSummary(data);
+    /// @dev Refuses what is not the last accepted summary; the caller reads it with `Formats`.
+    function _requireLast(bytes calldata summary) internal view {
+        require(Formats.summaryDigest(summary) == summaryDigest, NotTheCheckpoint());
+        Formats.requireSummary(summary);
+    }
+
+    // The compiler writes a struct's fields one by one; these write its word. What they write, the getters of
+    // the same structs read: the tests hold both to one layout.
+
+    function _storeHead(Head memory last) internal {
+        uint256 word = uint256(last.height) | uint256(last.executed) << 64 | uint256(last.epoch) << 128
+            | uint256(last.acceptedAt) << 184 | uint256(last.number) << 224 | uint256(last.stage) << 248;
+        assembly ("memory-safe") {
+            sstore(head.slot, word)
+        }
+    }
+
+    function _storeFlow(Flow memory current) internal {
+        uint256 word = uint256(current.deposited) | uint256(current.withdrawn) << 64
+            | uint256(current.busyUntil) << 128 | uint256(current.deposits) << 192;
+        if (current.ended) word |= 1 << 248;
+        assembly ("memory-safe") {
+            sstore(flow.slot, word)
+        }
     }
 
     /// @dev A usable price from the feed of an underlying, or `usable` is false.

@@ -5,18 +5,18 @@ import {IERC20} from "@openzeppelin/contracts/interfaces/IERC20.sol";
 import {SafeERC20} from "@openzeppelin/contracts/token/ERC20/utils/SafeERC20.sol";
 import {Math} from "@openzeppelin/contracts/utils/math/Math.sol";
 import {SafeCast} from "@openzeppelin/contracts/utils/math/SafeCast.sol";
-import {BitMaps} from "@openzeppelin/contracts/utils/structs/BitMaps.sol";
 
 import {VaultBase} from "./VaultBase.sol";
 import {ILifeboatVault} from "./interfaces/ILifeboatVault.sol";
 import {ExitLadder} from "./libraries/ExitLadder.sol";
-import {Formats, Header, Summary, Withdrawal} from "./libraries/Formats.sol";
+import {Formats} from "./libraries/Formats.sol";
+import {Marks} from "./libraries/Marks.sol";
 import {OutflowLimiter} from "./libraries/OutflowLimiter.sol";
 import {QuadTree} from "./libraries/QuadTree.sol";
 
 /// @title What a vault does while the venue lives: deposits, checkpoints, withdrawals, crystallisation
 abstract contract VaultLive is VaultBase {
-    using BitMaps for BitMaps.BitMap;
+    using Marks for Marks.Map;
     using SafeERC20 for IERC20;
 
     /// @notice Stops deposits.
@@ -36,8 +36,8 @@ abstract contract VaultLive is VaultBase {
         whenNotPaused
         returns (uint64 number)
     {
-        _requireStage(Stage.Live);
         Flow memory current = flow;
+        if (current.ended) revert WrongStage(stage());
         require(owner != address(0), NotOwners());
         require(
             amount > 0 && amount <= uint64(type(int64).max) - current.deposited, AmountOutOfRange()
@@ -48,7 +48,7 @@ abstract contract VaultLive is VaultBase {
         depositHashes[number] = hash;
         current.deposited += amount;
         current.deposits += 1;
-        flow = current;
+        _storeFlow(current);
         uint256 before = TOKEN.balanceOf(address(this));
         TOKEN.safeTransferFrom(msg.sender, address(this), amount);
         require(TOKEN.balanceOf(address(this)) == before + amount, TokenTakesFee());
@@ -63,41 +63,59 @@ abstract contract VaultLive is VaultBase {
         bytes calldata after_,
         bytes calldata signature
     ) external {
-        _requireStage(Stage.Live);
-        Header memory header = Formats.readHeader(header_);
+        Head memory last = head;
+        require(last.stage == Stage.Live, WrongStage(last.stage));
+        Formats.requireHeader(header_);
         bytes32 digest = Formats.summaryDigest(summary_);
-        require(Formats.exitRoot(before_, digest, after_) == header.exitRoot, NotUnderExitRoot());
-        Summary memory summary = Formats.readSummary(summary_);
-        require(header.venue == VENUE, WrongDeployment());
         require(
-            summary.settlement == block.chainid && summary.vault == address(this), WrongDeployment()
+            Formats.exitRoot(before_, digest, after_) == Formats.signedExitRoot(header_), NotUnderExitRoot()
         );
-        _checkTotals(summary);
+        Formats.requireSummary(summary_);
+        require(Formats.venue(header_) == VENUE, WrongDeployment());
+        require(
+            Formats.settlement(summary_) == block.chainid && Formats.vault(summary_) == address(this),
+            WrongDeployment()
+        );
+        _checkTotals(summary_);
         bool signed = VALIDATORS.isFinalized(
-            header.epoch, header.view_, header.parentView, keccak256(header_), signature
+            Formats.epoch(header_),
+            Formats.view_(header_),
+            Formats.parentView(header_),
+            keccak256(header_),
+            signature
         );
         require(signed, BadSignature());
-        _advance(header, digest);
-        withdrawalRoots[head.number % ROOTS_KEPT] = summary.withdrawalsRoot;
+        _advance(last, header_, digest);
+        withdrawalRoots[last.number % ROOTS_KEPT] = Formats.withdrawalsRoot(summary_);
     }
 
     /// @inheritdoc ILifeboatVault
     function withdraw(bytes calldata leaf, QuadTree.Path calldata path, uint24 slot) external nonReentrant {
-        Withdrawal memory withdrawal = Formats.readWithdrawal(leaf);
-        uint256 paidBit = uint256(withdrawal.number) * 2;
-        require(!_withdrawals.get(paidBit), AlreadyClaimed());
+        (uint32 number, address recipient, uint64 amount) = Formats.readWithdrawal(leaf);
+        (Marks.Word storage word, uint256 paid) = _withdrawals.find(uint256(number) * 2);
+        uint256 marks = word.bits;
+        require(marks & paid == 0, AlreadyClaimed());
         bytes32 root = withdrawalRoots[slot % ROOTS_KEPT];
-        require(QuadTree.includes(root, withdrawal.number, leaf, path), NotIncluded());
-        if (stage() == Stage.Live) {
-            if (!_passLimiter(withdrawal)) return;
-        } else {
-            frozen.withdrawalsOwed -= withdrawal.amount;
+        require(QuadTree.includes(root, number, leaf, path), NotIncluded());
+        Flow memory current = flow;
+        if (current.ended) {
+            frozen.withdrawalsOwed -= amount;
             uint256 refunds = frozen.refundsOwed;
-            require(TOKEN.balanceOf(address(this)) >= refunds + withdrawal.amount, Reserved());
+            require(TOKEN.balanceOf(address(this)) >= refunds + amount, Reserved());
+        } else {
+            uint256 queued = paid << 1;
+            if (marks & queued != 0) {
+                _requireTime(_payableFrom[number]);
+            } else if (_mustWait(current, number, amount)) {
+                word.bits = marks | queued;
+                return;
+            }
+            current.withdrawn += amount;
+            _storeFlow(current);
         }
-        _withdrawals.set(paidBit);
-        TOKEN.safeTransfer(withdrawal.recipient, withdrawal.amount);
-        emit Withdrawn(withdrawal.number, withdrawal.recipient, withdrawal.amount);
+        word.bits = marks | paid;
+        TOKEN.safeTransfer(recipient, amount);
+        emit Withdrawn(number, recipient, amount);
     }
 
     /// @inheritdoc ILifeboatVault
@@ -115,14 +133,14 @@ abstract contract VaultLive is VaultBase {
         nonReentrant
     {
         _requireStage(Stage.Live);
-        Summary memory summary = _lastSummary(summary_);
+        _requireLast(summary_);
         _requireTime(head.acceptedAt + OUTAGE_DELAY);
         ExitLadder.Leaf memory fields = ExitLadder.read(leaf);
         uint24 number = head.number;
         require(fields.index != FUND_INDEX, NotCritical());
         require(crystalOf[fields.index].checkpoint != number, AlreadyClaimed());
-        require(QuadTree.includes(summary.accountsRoot, fields.index, leaf, path), NotIncluded());
-        int256 value = ExitLadder.value(leaf, _livePoints(summary_, summary.underlyings));
+        require(QuadTree.includes(Formats.accountsRoot(summary_), fields.index, leaf, path), NotIncluded());
+        int256 value = ExitLadder.value(leaf, _livePoints(summary_));
         require(value < fields.critical, NotCritical());
         // Under a critical value of 64 bits.
         uint64 price = value > 0 ? uint64(uint256(value)) : 0;
@@ -147,68 +165,66 @@ abstract contract VaultLive is VaultBase {
 
     /// @dev I1 and I6 as far as a vault can see them: what is owed is what was deposited, what was withdrawn is
     /// no more than that, and the deposits are its own.
-    function _checkTotals(Summary memory summary) private view {
-        int256 owed = int256(summary.accountsCash) + summary.withdrawalsTotal;
-        require(summary.withdrawalsTotal >= 0 && summary.accountsCash >= 0, TotalsDoNotBalance());
-        require(
-            owed == summary.depositsTotal && uint256(owed) <= flow.deposited, TotalsDoNotBalance()
-        );
-        uint64 cursor = summary.depositCursor;
-        bytes32 known = cursor == 0 ? bytes32(0) : depositHashes[cursor - 1];
-        require(known == summary.depositsHash && cursor <= flow.deposits, DepositsUnknown());
+    function _checkTotals(bytes calldata summary) private view {
+        int256 cash = Formats.accountsCash(summary);
+        int256 withdrawn = Formats.withdrawalsTotal(summary);
+        require(withdrawn >= 0 && cash >= 0, TotalsDoNotBalance());
+        Flow storage current = flow;
+        uint256 cursor = Formats.depositCursor(summary);
+        // Sums of 64 bits; a cursor over zero.
+        unchecked {
+            int256 owed = cash + withdrawn;
+            require(
+                owed == Formats.depositsTotal(summary) && uint256(owed) <= current.deposited,
+                TotalsDoNotBalance()
+            );
+            bytes32 known = cursor == 0 ? bytes32(0) : depositHashes[cursor - 1];
+            require(
+                known == Formats.depositsHash(summary) && cursor <= current.deposits, DepositsUnknown()
+            );
+        }
     }
 
-    function _advance(Header memory header, bytes32 digest) private {
-        Head memory last = head;
+    function _advance(Head memory last, bytes calldata header, bytes32 digest) private {
+        uint64 height = Formats.height(header);
+        uint64 executed = Formats.executed(header);
+        uint64 epoch = Formats.epoch(header);
         require(
-            header.height > last.height && header.executed > last.executed && header.epoch >= last.epoch
-                && header.epoch <= type(uint56).max,
+            height > last.height && executed > last.executed && epoch >= last.epoch
+                && epoch <= type(uint56).max,
             NotNewer()
         );
         uint24 number = last.number + 1;
-        head = Head({
-            height: header.height,
-            executed: header.executed,
-            epoch: uint56(header.epoch),
-            acceptedAt: uint40(block.timestamp),
-            number: number,
-            stage: Stage.Live
-        });
+        last.height = height;
+        last.executed = executed;
+        last.epoch = uint56(epoch);
+        last.acceptedAt = uint40(block.timestamp);
+        last.number = number;
+        _storeHead(last);
         summaryDigest = digest;
-        emit CheckpointAccepted(number, header.height, header.epoch, header.executed, digest);
+        emit CheckpointAccepted(number, height, epoch, executed, digest);
     }
 
-    /// @dev Whether a withdrawal may be paid now; puts it in the queue if it may not.
-    function _passLimiter(Withdrawal memory withdrawal) private returns (bool) {
-        Flow memory current = flow;
-        uint256 queuedBit = uint256(withdrawal.number) * 2 + 1;
-        if (_withdrawals.get(queuedBit)) {
-            _requireTime(_payableFrom[withdrawal.number]);
-        } else {
-            uint256 held = current.deposited - current.withdrawn;
-            uint256 capacity = Math.max(held * OUTFLOW_PERCENT / 100, OUTFLOW_FLOOR);
-            (uint256 busy, uint256 payableFrom) =
-                OutflowLimiter.add(current.busyUntil, capacity, withdrawal.amount);
-            current.busyUntil = SafeCast.toUint64(busy);
-            if (payableFrom > block.timestamp) {
-                flow = current;
-                _withdrawals.set(queuedBit);
-                _payableFrom[withdrawal.number] = payableFrom;
-                emit WithdrawalQueued(withdrawal.number, payableFrom);
-                return false;
-            }
+    /// @dev Takes a withdrawal through the limiter: whether it must wait, from now on until its turn.
+    function _mustWait(Flow memory current, uint32 number, uint64 amount) private returns (bool) {
+        uint256 held = current.deposited - current.withdrawn;
+        uint256 capacity;
+        // 64 bits by a percentage.
+        unchecked {
+            capacity = Math.max(held * OUTFLOW_PERCENT / 100, OUTFLOW_FLOOR);
         }
-        current.withdrawn += withdrawal.amount;
-        flow = current;
+        (uint256 busy, uint256 payableFrom) = OutflowLimiter.add(current.busyUntil, capacity, amount);
+        current.busyUntil = SafeCast.toUint64(busy);
+        if (payableFrom <= block.timestamp) return false;
+        _storeFlow(current);
+        _payableFrom[number] = payableFrom;
+        emit WithdrawalQueued(number, payableFrom);
         return true;
     }
 
     /// @dev The feeds' prices at this moment; every one must be usable.
-    function _livePoints(bytes calldata summary, uint256 count)
-        private
-        view
-        returns (uint128[] memory points)
-    {
+    function _livePoints(bytes calldata summary) private view returns (uint128[] memory points) {
+        uint256 count = Formats.underlyings(summary);
         points = new uint128[](count);
         for (uint256 id; id < count; ++id) {
             (bool usable, uint256 price) = _price(id);

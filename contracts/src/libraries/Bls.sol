@@ -25,11 +25,13 @@ library Bls {
     uint256 private constant PAIRING = 0x0f;
     uint256 private constant MAP_FP_TO_G1 = 0x10;
 
-    /// @dev The domain separation tag and its length in one byte.
-    bytes private constant DST = "BLS_SIG_BLS12381G1_XMD:SHA-256_SSWU_RO_POP_\x2b";
+    /// @dev The domain separation tag BLS_SIG_BLS12381G1_XMD:SHA-256_SSWU_RO_POP_ and its length in one byte.
+    bytes32 private constant DST_START = "BLS_SIG_BLS12381G1_XMD:SHA-256_S";
+    bytes32 private constant DST_END = "SWU_RO_POP_\x2b";
 
-    /// @dev The field's order, padded to 64 bytes.
-    bytes private constant FIELD = hex"000000000000000000000000000000001a0111ea397fe69a4b1ba7b6434bacd764774b84f38512bf6730d2a0f6b0f6241eabfffeb153ffffb9feffffffffaaab";
+    /// @dev The field's order, its upper and lower half in 64 bytes.
+    uint256 private constant FIELD_HIGH = 0x1a0111ea397fe69a4b1ba7b6434bacd7;
+    uint256 private constant FIELD_LOW = 0x64774b84f38512bf6730d2a0f6b0f6241eabfffeb153ffffb9feffffffffaaab;
 
     /// @dev Minus the generator of G2.
     bytes private constant NEGATIVE_G2 = hex"00000000000000000000000000000000024aa2b2f08f0a91260805272dc51051c6e47ad4fa403b02b4510b647ae3d1770bac0326a805bbefd48056c8c121bdb8"
@@ -43,78 +45,80 @@ library Bls {
 
     /// @notice Whether `signature` is the holder of `key`'s over `message`. Wrong lengths and infinity are not.
     /// @param key A key that passed `isKey`.
-    function verify(bytes memory key, bytes memory message, bytes memory signature) internal view returns (bool) {
-        if (signature.length != G1_BYTES || _isZero(signature)) return false;
-        return _pairingIsOne(abi.encodePacked(signature, NEGATIVE_G2, hashToG1(message), key));
+    function verify(bytes memory key, bytes memory message, bytes calldata signature)
+        internal
+        view
+        returns (bool isOne)
+    {
+        if (signature.length != G1_BYTES) return false;
+        bytes memory pairs = abi.encodePacked(signature, NEGATIVE_G2, hashToG1(message), key);
+        assembly ("memory-safe") {
+            let x := or(mload(add(pairs, 32)), mload(add(pairs, 64)))
+            let y := or(mload(add(pairs, 96)), mload(add(pairs, 128)))
+            let valid := staticcall(PAIRING_GAS, PAIRING, add(pairs, 32), mload(pairs), 0, 32)
+            valid := and(and(valid, eq(returndatasize(), 32)), eq(mload(0), 1))
+            isOne := and(valid, iszero(iszero(or(x, y))))
+        }
     }
 
     /// @notice Whether `key` can be a group key: in G2's subgroup, and not infinity.
     function isKey(bytes memory key) internal view returns (bool) {
-        if (key.length != G2_BYTES || _isZero(key)) return false;
+        if (key.length != G2_BYTES || keccak256(key) == keccak256(new bytes(G2_BYTES))) return false;
         (bool valid,) = address(uint160(PAIRING)).staticcall{gas: PAIRING_GAS}(abi.encodePacked(G1, key));
         return valid;
     }
 
     /// @notice RFC 9380's hash to the curve, BLS12381G1_XMD:SHA-256_SSWU_RO_.
+    /// @dev expand_message_xmd with 128 bytes: four digests, each over the first one and the one before it. Two
+    /// of them, modulo the field's order (a power of one), are a field element, and its image a point. All of
+    /// it happens past the end of used memory; nothing is kept there.
     function hashToG1(bytes memory message) internal view returns (bytes memory point) {
-        bytes memory fields = _hashToField(message);
-        bytes memory points = new bytes(2 * G1_BYTES);
         point = new bytes(G1_BYTES);
         bool valid;
         assembly ("memory-safe") {
-            let first := add(points, 32)
-            let second := add(points, 160)
-            valid := staticcall(POINT_GAS, MAP_FP_TO_G1, add(fields, 32), 64, first, 128)
-            valid := and(valid, eq(returndatasize(), 128))
-            valid := and(staticcall(POINT_GAS, MAP_FP_TO_G1, add(fields, 96), 64, second, 128), valid)
-            valid := and(valid, eq(returndatasize(), 128))
-            valid := and(staticcall(POINT_GAS, G1ADD, first, 256, add(point, 32), 128), valid)
+            // A digest, a counter of a byte and the tag: what the digests after the first are over.
+            let round := mload(0x40)
+            // Three lengths of 32 bytes, base of 64, exponent of 1, modulus of 64, and the power.
+            let power := add(round, 96)
+            let field := add(power, 225)
+            let points := add(field, 64)
+
+            // The first is over a block of zeros, the message, the length, a counter of zero and the tag.
+            mstore(round, 0)
+            mstore(add(round, 32), 0)
+            let length := mload(message)
+            mcopy(add(round, 64), add(message, 32), length)
+            let end := add(add(round, 64), length)
+            mstore(end, shl(232, 0x008000))
+            mstore(add(end, 3), DST_START)
+            mstore(add(end, 35), DST_END)
+            valid := staticcall(POINT_GAS, SHA256, round, add(length, 111), round, 32)
+
+            let base := mload(round)
+            mstore(add(round, 33), DST_START)
+            mstore(add(round, 65), DST_END)
+            mstore(power, 64)
+            mstore(add(power, 32), 1)
+            mstore(add(power, 64), 64)
+            mstore8(add(power, 160), 1)
+            mstore(add(power, 161), FIELD_HIGH)
+            mstore(add(power, 193), FIELD_LOW)
+            for { let i := 0 } lt(i, 2) { i := add(i, 1) } {
+                mstore8(add(round, 32), add(1, mul(2, i)))
+                valid := and(staticcall(POINT_GAS, SHA256, round, 77, add(power, 96), 32), valid)
+                mstore(round, xor(base, mload(add(power, 96))))
+                mstore8(add(round, 32), add(2, mul(2, i)))
+                valid := and(staticcall(POINT_GAS, SHA256, round, 77, add(power, 128), 32), valid)
+                mstore(round, xor(base, mload(add(power, 128))))
+                valid := and(staticcall(POINT_GAS, MODEXP, power, 225, field, 64), valid)
+                valid := and(valid, eq(returndatasize(), 64))
+                let image := add(points, mul(128, i))
+                valid := and(staticcall(POINT_GAS, MAP_FP_TO_G1, field, 64, image, 128), valid)
+                valid := and(valid, eq(returndatasize(), 128))
+            }
+            valid := and(staticcall(POINT_GAS, G1ADD, points, 256, add(point, 32), 128), valid)
             valid := and(valid, eq(returndatasize(), 128))
         }
         require(valid, PrecompileFailed());
-    }
-
-    /// @dev Two field elements of 64 bytes, from expand_message_xmd with 128 bytes: four digests, each over the
-    /// first one and the one before it, and 512 bits at a time modulo the field's order (a power of one).
-    function _hashToField(bytes memory message) private view returns (bytes memory fields) {
-        bytes32 base = sha256(abi.encodePacked(new bytes(64), message, hex"008000", DST));
-        bytes memory round = abi.encodePacked(bytes32(0), uint8(0), DST);
-        bytes memory power = abi.encodePacked(
-            uint256(64), uint256(1), uint256(64), bytes32(0), bytes32(0), hex"01", FIELD
-        );
-        fields = new bytes(128);
-        bool valid = true;
-        assembly ("memory-safe") {
-            let digest := 0
-            for { let i := 1 } lt(i, 5) { i := add(i, 1) } {
-                mstore(add(round, 32), xor(base, digest))
-                mstore8(add(round, 64), i)
-                // The first and third digest are the upper half, the others the lower.
-                let half := add(power, sub(160, mul(32, and(i, 1))))
-                valid := and(staticcall(POINT_GAS, SHA256, add(round, 32), 77, half, 32), valid)
-                digest := mload(half)
-                if iszero(and(i, 1)) {
-                    let field := add(fields, sub(mul(32, i), 32))
-                    valid := and(staticcall(POINT_GAS, MODEXP, add(power, 32), 225, field, 64), valid)
-                    valid := and(valid, eq(returndatasize(), 64))
-                }
-            }
-        }
-        require(valid, PrecompileFailed());
-    }
-
-    function _pairingIsOne(bytes memory pairs) private view returns (bool) {
-        (bool valid, bytes memory answer) = address(uint160(PAIRING)).staticcall{gas: PAIRING_GAS}(pairs);
-        return valid && answer.length == 32 && abi.decode(answer, (uint256)) == 1;
-    }
-
-    function _isZero(bytes memory data) private pure returns (bool) {
-        uint256 any;
-        for (uint256 offset = 32; offset <= data.length; offset += 32) {
-            assembly ("memory-safe") {
-                any := or(any, mload(add(data, offset)))
-            }
-        }
-        return any == 0;
     }
 }

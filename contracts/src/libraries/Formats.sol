@@ -1,47 +1,11 @@
 // SPDX-License-Identifier: Apache-2.0 OR MIT
 pragma solidity 0.8.37;
 
-/// @notice The parts of a block header that a vault looks at.
-struct Header {
-    bytes32 venue;
-    uint64 height;
-    uint64 epoch;
-    uint64 view_;
-    uint64 parentView;
-    uint64 executed;
-    bytes32 exitRoot;
-}
-
-/// @notice An exit summary without its underlyings.
-struct Summary {
-    uint64 settlement;
-    address vault;
-    bytes32 accountsRoot;
-    int64 accountsCash;
-    bytes32 withdrawalsRoot;
-    int64 withdrawalsTotal;
-    uint64 depositCursor;
-    bytes32 depositsHash;
-    int64 depositsTotal;
-    uint64 forcedCursor;
-    uint64 crystallisedCursor;
-    int64 fundReserve;
-    uint256 underlyings;
-}
-
 /// @notice What is certified about one underlying; all in 1e-6 USDC for one coin.
 struct Underlying {
     uint64 step;
     int64 safeLow;
     int64 safeHigh;
-}
-
-/// @notice A certified withdrawal.
-struct Withdrawal {
-    uint32 number;
-    address owner;
-    address recipient;
-    uint64 amount;
 }
 
 /// @title Readers of the formats in docs/PROTOCOL.md
@@ -56,7 +20,8 @@ library Formats {
     uint256 private constant WITHDRAWAL_BYTES = 61;
     bytes1 private constant WITHDRAWAL_KIND = 0x22;
     bytes1 private constant SUMMARY_KIND = 0x23;
-    bytes1 private constant EXIT_ROOT_TAG = 0x24;
+    uint8 private constant SUMMARY_TAG = 0x23;
+    uint8 private constant EXIT_ROOT_TAG = 0x24;
     bytes1 private constant DEPOSIT_TAG = 0x25;
 
     /// @notice The 32 bytes at `offset`, zeros past the end of the call's data. The caller has checked the
@@ -67,42 +32,125 @@ library Formats {
         }
     }
 
-    /// @notice Reads a header.
-    function readHeader(bytes calldata data) internal pure returns (Header memory header) {
+    // ------------------------------------------------------------------------------------------ block header
+
+    /// @notice Refuses what is no header. What follows reads one that passed.
+    function requireHeader(bytes calldata data) internal pure {
         require(data.length == HEADER_BYTES, Malformed());
-        header.venue = bytes32(word(data, 0));
-        header.height = uint64(word(data, 32) >> 192);
-        header.epoch = uint64(word(data, 80) >> 192);
-        header.view_ = uint64(word(data, 88) >> 192);
-        header.parentView = uint64(word(data, 128) >> 192);
-        header.executed = uint64(word(data, 136) >> 192);
-        header.exitRoot = bytes32(word(data, 176));
     }
 
-    /// @notice Reads a summary.
-    function readSummary(bytes calldata data) internal pure returns (Summary memory summary) {
+    /// @notice Which venue's.
+    function venue(bytes calldata header) internal pure returns (bytes32) {
+        return bytes32(word(header, 0));
+    }
+
+    /// @notice The block's height.
+    function height(bytes calldata header) internal pure returns (uint64) {
+        return uint64(word(header, 32) >> 192);
+    }
+
+    /// @notice The epoch of the validators.
+    function epoch(bytes calldata header) internal pure returns (uint64) {
+        return uint64(word(header, 80) >> 192);
+    }
+
+    /// @notice The view in which it was proposed.
+    function view_(bytes calldata header) internal pure returns (uint64) {
+        return uint64(word(header, 88) >> 192);
+    }
+
+    /// @notice The view of the block before it.
+    function parentView(bytes calldata header) internal pure returns (uint64) {
+        return uint64(word(header, 128) >> 192);
+    }
+
+    /// @notice The height that the roots are of.
+    function executed(bytes calldata header) internal pure returns (uint64) {
+        return uint64(word(header, 136) >> 192);
+    }
+
+    /// @notice The root over the exit summaries.
+    function signedExitRoot(bytes calldata header) internal pure returns (bytes32) {
+        return bytes32(word(header, 176));
+    }
+
+    // ------------------------------------------------------------------------------------------ exit summary
+
+    /// @notice Refuses what is no summary. What follows reads one that passed.
+    function requireSummary(bytes calldata data) internal pure {
         require(data.length >= SUMMARY_BYTES && data[0] == SUMMARY_KIND, Malformed());
-        summary.settlement = uint64(word(data, 1) >> 192);
-        summary.vault = address(uint160(word(data, 9) >> 96));
-        summary.accountsRoot = bytes32(word(data, 29));
-        summary.accountsCash = int64(uint64(word(data, 61) >> 192));
-        summary.withdrawalsRoot = bytes32(word(data, 69));
-        summary.withdrawalsTotal = int64(uint64(word(data, 105) >> 192));
-        summary.depositCursor = uint64(word(data, 113) >> 192);
-        summary.depositsHash = bytes32(word(data, 121));
-        summary.depositsTotal = int64(uint64(word(data, 153) >> 192));
-        summary.forcedCursor = uint64(word(data, 161) >> 192);
-        summary.crystallisedCursor = uint64(word(data, 169) >> 192);
-        summary.fundReserve = int64(uint64(word(data, 177) >> 192));
-        summary.underlyings = uint8(data[217]);
+        uint256 count = underlyings(data);
         require(
-            summary.underlyings <= UNDERLYINGS_MAX
-                && data.length == SUMMARY_BYTES + summary.underlyings * UNDERLYING_BYTES,
-            Malformed()
+            count <= UNDERLYINGS_MAX && data.length == SUMMARY_BYTES + count * UNDERLYING_BYTES, Malformed()
         );
     }
 
-    /// @notice Reads one underlying of a summary that `readSummary` took.
+    /// @notice The settlement chain's EIP-155 id.
+    function settlement(bytes calldata summary) internal pure returns (uint64) {
+        return uint64(word(summary, 1) >> 192);
+    }
+
+    /// @notice Which vault's.
+    function vault(bytes calldata summary) internal pure returns (address) {
+        return address(uint160(word(summary, 9) >> 96));
+    }
+
+    /// @notice Root of the exit leaves.
+    function accountsRoot(bytes calldata summary) internal pure returns (bytes32) {
+        return bytes32(word(summary, 29));
+    }
+
+    /// @notice Sum of the leaves' cash.
+    function accountsCash(bytes calldata summary) internal pure returns (int64) {
+        return int64(uint64(word(summary, 61) >> 192));
+    }
+
+    /// @notice Root of the withdrawals.
+    function withdrawalsRoot(bytes calldata summary) internal pure returns (bytes32) {
+        return bytes32(word(summary, 69));
+    }
+
+    /// @notice Sum of all withdrawals.
+    function withdrawalsTotal(bytes calldata summary) internal pure returns (int64) {
+        return int64(uint64(word(summary, 105) >> 192));
+    }
+
+    /// @notice Deposits credited.
+    function depositCursor(bytes calldata summary) internal pure returns (uint64) {
+        return uint64(word(summary, 113) >> 192);
+    }
+
+    /// @notice The hash over them.
+    function depositsHash(bytes calldata summary) internal pure returns (bytes32) {
+        return bytes32(word(summary, 121));
+    }
+
+    /// @notice Their sum.
+    function depositsTotal(bytes calldata summary) internal pure returns (int64) {
+        return int64(uint64(word(summary, 153) >> 192));
+    }
+
+    /// @notice Requests on chain answered.
+    function forcedCursor(bytes calldata summary) internal pure returns (uint64) {
+        return uint64(word(summary, 161) >> 192);
+    }
+
+    /// @notice Crystallisations taken in.
+    function crystallisedCursor(bytes calldata summary) internal pure returns (uint64) {
+        return uint64(word(summary, 169) >> 192);
+    }
+
+    /// @notice What of the insurance fund's account is needed inside the safe range.
+    function fundReserve(bytes calldata summary) internal pure returns (int64) {
+        return int64(uint64(word(summary, 177) >> 192));
+    }
+
+    /// @notice How many underlyings.
+    function underlyings(bytes calldata summary) internal pure returns (uint256) {
+        return word(summary, 217) >> 248;
+    }
+
+    /// @notice Reads one underlying of a summary that `requireSummary` took.
     function readUnderlying(bytes calldata summary, uint256 id)
         internal
         pure
@@ -116,28 +164,52 @@ library Formats {
     }
 
     /// @notice Reads a withdrawal that is for this chain.
-    function readWithdrawal(bytes calldata data) internal view returns (Withdrawal memory withdrawal) {
+    function readWithdrawal(bytes calldata data)
+        internal
+        view
+        returns (uint32 number, address recipient, uint64 amount)
+    {
         require(data.length == WITHDRAWAL_BYTES && data[0] == WITHDRAWAL_KIND, Malformed());
         require(uint64(word(data, 1) >> 192) == block.chainid, Malformed());
-        withdrawal.number = uint32(word(data, 9) >> 224);
-        withdrawal.owner = address(uint160(word(data, 13) >> 96));
-        withdrawal.recipient = address(uint160(word(data, 33) >> 96));
-        withdrawal.amount = uint64(word(data, 53) >> 192);
+        number = uint32(word(data, 9) >> 224);
+        recipient = address(uint160(word(data, 33) >> 96));
+        amount = uint64(word(data, 53) >> 192);
     }
 
     /// @notice The digest of a summary.
     function summaryDigest(bytes calldata summary) internal pure returns (bytes32) {
-        return keccak256(abi.encodePacked(summary, SUMMARY_KIND));
+        return tagged(summary, SUMMARY_TAG);
+    }
+
+    /// @notice The digest of a message that ends in this byte.
+    function tagged(bytes calldata message, uint8 tag) internal pure returns (bytes32 digest) {
+        assembly ("memory-safe") {
+            // Past the end of used memory; nothing is kept there.
+            let start := mload(0x40)
+            calldatacopy(start, message.offset, message.length)
+            mstore8(add(start, message.length), tag)
+            digest := keccak256(start, add(message.length, 1))
+        }
     }
 
     /// @notice The exit root over a summary's digest and those of other chains' before and after it.
     function exitRoot(bytes calldata before_, bytes32 digest, bytes calldata after_)
         internal
         pure
-        returns (bytes32)
+        returns (bytes32 root)
     {
         require(before_.length % 32 == 0 && after_.length % 32 == 0, Malformed());
-        return keccak256(abi.encodePacked(before_, digest, after_, EXIT_ROOT_TAG));
+        assembly ("memory-safe") {
+            // Past the end of used memory; nothing is kept there.
+            let start := mload(0x40)
+            calldatacopy(start, before_.offset, before_.length)
+            let end := add(start, before_.length)
+            mstore(end, digest)
+            calldatacopy(add(end, 32), after_.offset, after_.length)
+            end := add(add(end, 32), after_.length)
+            mstore8(end, EXIT_ROOT_TAG)
+            root := keccak256(start, sub(add(end, 1), start))
+        }
     }
 
     /// @notice The hash over all deposits up to this one.

@@ -13,8 +13,9 @@ library OutflowLimiter {
     uint256 private constant TICKS = 1e9;
 
     /// @notice Until when the queue is busy with `amount` in it, and when it may be paid.
-    /// @param busyUntil What the last call returned, in nanoseconds.
-    /// @param capacity Over zero.
+    /// @param busyUntil What the last call returned, in nanoseconds, in 64 bits.
+    /// @param capacity Over zero, in 64 bits.
+    /// @param amount In 64 bits.
     /// @return busy In nanoseconds.
     /// @return payableFrom In seconds, rounded up.
     function add(uint256 busyUntil, uint256 capacity, uint256 amount)
@@ -22,9 +23,13 @@ library OutflowLimiter {
         view
         returns (uint256 busy, uint256 payableFrom)
     {
-        uint256 start = block.timestamp * TICKS;
-        if (busyUntil > start) start = busyUntil;
-        busy = start + (amount * WINDOW * TICKS + capacity - 1) / capacity;
-        payableFrom = (busy - WINDOW * TICKS + TICKS - 1) / TICKS;
+        // Amounts, capacities and times of 64 bits, by less than 2^42.
+        unchecked {
+            uint256 start = block.timestamp * TICKS;
+            if (busyUntil > start) start = busyUntil;
+            busy = start + (amount * WINDOW * TICKS + capacity - 1) / capacity;
+            payableFrom = (busy + TICKS - 1) / TICKS;
+        }
+        payableFrom -= WINDOW;
     }
 }

@@ -2,6 +2,7 @@
 pragma solidity 0.8.37;
 
 import {QuadTree} from "../../src/libraries/QuadTree.sol";
+import {Signer} from "../support/Signer.sol";
 import {Trees} from "../support/Trees.sol";
 import {Books, VenueTest} from "../support/VenueTest.sol";
 import {vm} from "../support/Vm.sol";
@@ -25,7 +26,7 @@ contract GasTest is VenueTest {
         bytes memory header = encodeHeader(next, summary);
         vault.checkpoint(header, summary, "", "", certificate(SECRET, next, header));
         vm.snapshotGasLastCall("vault", "checkpoint, first 1024");
-        vm.store(address(vault), keccak256(abi.encode(uint256(head().number + 1), ROOTS)), bytes32("old"));
+        vm.store(address(vault), rootSlot(head().number + 1), bytes32("old"));
         books.height = next.height;
         next = prepare();
         summary = encodeSummary(next);
@@ -34,10 +35,33 @@ contract GasTest is VenueTest {
         vm.snapshotGasLastCall("vault", "checkpoint");
     }
 
+    /// @dev A later key is read from a contract of its own.
+    function testCheckpointAfterARotation() public {
+        bytes memory key = Signer.key(SECRET + 1);
+        bytes memory namespace = abi.encodePacked("LIFEBOAT_1_", VENUE, "_ROTATE");
+        bytes memory message = abi.encodePacked(
+            uint8(namespace.length), namespace, uint64(block.chainid), address(validators), uint64(1), key
+        );
+        validators.rotate(key, Signer.sign(SECRET, message));
+        Books memory next = prepare();
+        vm.store(address(vault), rootSlot(head().number + 1), bytes32("old"));
+        bytes memory summary = encodeSummary(next);
+        bytes memory header = encodeHeader(next, summary);
+        vault.checkpoint(header, summary, "", "", certificate(SECRET + 1, next, header));
+        vm.snapshotGasLastCall("vault", "checkpoint, after a rotation of the key");
+    }
+
     function prepare() private view returns (Books memory next) {
         next = books;
-        next.height += 1000;
+        next.height += 10_000_000;
+        // Another summary than the last one: its digest is a new value.
+        next.accountsRoot = keccak256(abi.encode(next.height));
         next.executed = next.height - 1;
+    }
+
+    /// @dev An address as they are: without the zeros of `user`, which are cheaper.
+    function person(uint256 seed) private pure returns (address) {
+        return address(uint160(uint256(keccak256(abi.encode(seed)))));
     }
 
     function testWithdrawal20() public {
@@ -49,10 +73,10 @@ contract GasTest is VenueTest {
     }
 
     function withdrawal(uint256 depth, string memory accounts) private {
-        token.mint(user(3), 1);
+        token.mint(person(3), 1);
         for (uint32 number = INDEX; number < INDEX + 2; ++number) {
             bytes memory data =
-                abi.encodePacked(hex"22", uint64(block.chainid), number, user(2), user(3), uint64(5e6));
+                abi.encodePacked(hex"22", uint64(block.chainid), number, person(2), person(3), uint64(5e6));
             (QuadTree.Path memory path, bytes32 root) = Trees.deep(data, number, depth);
             books.withdrawalsRoot = root;
             books.withdrawalsTotal += 5e6;
@@ -74,30 +98,30 @@ contract GasTest is VenueTest {
 
     function account(uint32 index, int64 critical) private view returns (bytes memory) {
         bytes memory ladders = abi.encodePacked(call_(0, 123_456_789), call_(1, -987_654_321));
-        return leaf(index, user(4), 50_000e6, critical, ladders);
+        return leaf(index, person(4), 50_000e6, critical, ladders);
     }
 
     /// @dev With two underlyings' ladders. Others have left before: the counters are not new.
     function escape(uint256 depth, string memory accounts) private {
-        token.mint(user(4), 1);
+        token.mint(person(4), 1);
         (QuadTree.Path memory path, bytes32 root) = Trees.deep(account(INDEX, 0), INDEX, depth);
         books.accountsRoot = root;
         post();
         freezeAt(103_000e6, 3_100e6);
         vm.store(address(vault), exitsSlot(), bytes32(uint256(1) << 32));
-        vault.exit(account(INDEX, 0), path, user(4), "");
+        vault.exit(account(INDEX, 0), path, person(4), "");
         vm.snapshotGasLastCall("vault", string.concat("escape claim, new slot, ", accounts));
     }
 
     function testEscapeInAKnownSlot() public {
-        token.mint(user(4), 1);
+        token.mint(person(4), 1);
         (QuadTree.Path memory path, bytes32 root) = Trees.deep(account(INDEX, 0), INDEX, 10);
         books.accountsRoot = root;
         post();
         freezeAt(103_000e6, 3_100e6);
         vm.store(address(vault), exitsSlot(), bytes32(uint256(1) << 32));
         vm.store(address(vault), exitedSlot(), bytes32(uint256(1) << 255));
-        vault.exit(account(INDEX, 0), path, user(4), "");
+        vault.exit(account(INDEX, 0), path, person(4), "");
         vm.snapshotGasLastCall("vault", "escape claim, 2^20");
     }
 
@@ -139,15 +163,19 @@ contract GasTest is VenueTest {
         return keccak256(abi.encode(uint256(INDEX >> 8), uint256(EXITED)));
     }
 
-    uint256 private constant ROOTS = 7;
-    uint256 private constant EXITS = 16;
-    uint256 private constant EXITED = 21;
+    function rootSlot(uint256 number) private pure returns (bytes32) {
+        return bytes32(ROOTS + number % 1024);
+    }
+
+    uint256 private constant EXITS = 15;
+    uint256 private constant EXITED = 20;
+    uint256 private constant ROOTS = 30;
 
     function testSlotsAreWhereTheyAreThoughtToBe() public {
         vm.store(address(vault), exitsSlot(), bytes32(uint256(7) << 32));
         (, uint32 left,,) = vault.exits();
         vm.assertEq(left, 7);
-        vm.store(address(vault), keccak256(abi.encode(uint256(5), ROOTS)), bytes32("kept"));
+        vm.store(address(vault), rootSlot(5), bytes32("kept"));
         vm.assertEq(vault.withdrawalRoots(5), bytes32("kept"));
     }
 }

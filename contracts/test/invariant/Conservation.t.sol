@@ -97,6 +97,8 @@ contract VenueHandler is VenueTest {
 
     /// @dev I1: the vault has what it owes to accounts, to withdrawals and to uncredited deposits.
     function checkConservation() external view {
+        (,,,, bool ended) = vault.flow();
+        vm.assertTrue(ended == (vault.stage() != ILifeboatVault.Stage.Live));
         int256 owed;
         for (uint256 index; index < ACCOUNTS; ++index) owed += cash[index];
         uint256 outstanding = uint256(int256(books.withdrawalsTotal)) - paid;

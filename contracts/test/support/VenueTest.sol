@@ -172,7 +172,7 @@ abstract contract VenueTest {
             state.forcedCursor,
             uint64(0),
             state.fundReserve,
-            bytes32("da"),
+            keccak256("da"),
             uint8(2)
         );
         return abi.encodePacked(
@@ -187,16 +187,16 @@ abstract contract VenueTest {
         bytes32 digest = keccak256(abi.encodePacked(summary, hex"23"));
         bytes32 exitRoot = keccak256(abi.encodePacked(digest, hex"24"));
         bytes memory first = abi.encodePacked(
-            state.venue, state.height, uint64(1), bytes32("parent"), state.epoch, state.height + 7
+            state.venue, state.height, uint64(1), keccak256("parent"), state.epoch, state.height + 7
         );
         return abi.encodePacked(
             first,
-            bytes32("leader"),
+            keccak256("leader"),
             state.height + 6,
             state.executed,
-            bytes32("state"),
+            keccak256("state"),
             exitRoot,
-            bytes32("commands"),
+            keccak256("commands"),
             uint32(9),
             uint32(1)
         );

@@ -221,6 +221,26 @@ contract CheckpointTest is VenueTest {
         vm.assertEq(head().height, state.height);
     }
 
+    /// @dev The vault writes its words whole; the getters read them field by field.
+    function testEveryFieldIsKeptInItsPlace() public {
+        books.height = type(uint64).max - 7 - 20;
+        books.epoch = type(uint56).max;
+        vm.warp(type(uint40).max);
+        post();
+        vm.assertEq(head().height, type(uint64).max - 7);
+        vm.assertEq(head().executed, type(uint64).max - 8);
+        vm.assertEq(head().epoch, type(uint56).max);
+        vm.assertEq(head().acceptedAt, type(uint40).max);
+        vm.assertEq(head().number, 1);
+        vm.assertEq(uint256(head().stage), uint256(ILifeboatVault.Stage.Live));
+        (uint64 deposited, uint64 withdrawn, uint64 busyUntil, uint56 deposits, bool ended) = vault.flow();
+        vm.assertEq(deposited, 500e6);
+        vm.assertEq(withdrawn, 0);
+        vm.assertEq(busyUntil, 0);
+        vm.assertEq(deposits, 1);
+        vm.assertFalse(ended);
+    }
+
     // ------------------------------------------------------------------------------------------- rotation
 
     function rotation(uint256 secret, uint64 number, bytes memory key) private view returns (bytes memory) {

@@ -197,6 +197,23 @@ contract ExitsTest is VenueTest {
         vm.assertEq(token.balanceOf(address(vault)), 0);
     }
 
+    /// @dev Prices at which nobody is under zero: what the fund kept back is for nobody else, once all have left.
+    function testTheReserveIsThePoolsOnceEverybodyHasLeft() public {
+        books.fundReserve = 500e6;
+        post();
+        freezeAt(100_000e6, 3_000e6);
+        for (uint32 index; index < 3; ++index) exit(index);
+        vm.assertEq(token.balanceOf(address(pool)), 9_500e6);
+        vm.expectRevert(ILifeboatVault.NothingToClaim.selector);
+        vault.sweep();
+        exit(3);
+        vm.assertEq(token.balanceOf(address(vault)), 500e6);
+        vm.prank(user(9));
+        vault.sweep();
+        vm.assertEq(token.balanceOf(address(pool)), 10_000e6);
+        vm.assertEq(token.balanceOf(address(vault)), 0);
+    }
+
     // -------------------------------------------------------------------------------------------- freezing
 
     function testNobodyFreezesALiveVenue() public {

@@ -7,6 +7,7 @@ import {ReentrancyGuardTransient} from "@openzeppelin/contracts/utils/Reentrancy
 
 import {ILifeboatVault} from "../../src/interfaces/ILifeboatVault.sol";
 import {Formats} from "../../src/libraries/Formats.sol";
+import {OutflowLimiter} from "../../src/libraries/OutflowLimiter.sol";
 import {QuadTree} from "../../src/libraries/QuadTree.sol";
 import {CallingToken, FeeToken} from "../support/Doubles.sol";
 import {Trees} from "../support/Trees.sol";
@@ -95,6 +96,26 @@ contract WithdrawalsTest is VenueTest {
         vault.withdraw(leaves[0], path, slot);
     }
 
+    /// @dev The vault writes the word whole; the getter reads it field by field.
+    function testEveryFieldOfTheFlowIsKeptInItsPlace() public {
+        uint32 number = take(5_000e6);
+        post();
+        withdraw(number);
+        deposit(user(1), 7e6);
+        (uint64 deposited, uint64 withdrawn, uint64 busyUntil, uint56 deposits, bool ended) = vault.flow();
+        vm.assertEq(deposited, 100_007e6);
+        vm.assertEq(withdrawn, 5_000e6);
+        // Half of a tenth of the vault: half an hour.
+        vm.assertEq(busyUntil, (now_() + 30 minutes) * 1e9);
+        vm.assertEq(deposits, 2);
+        vm.assertFalse(ended);
+        freezeNow();
+        (deposited, withdrawn, busyUntil, deposits, ended) = vault.flow();
+        vm.assertEq(deposited, 100_007e6);
+        vm.assertEq(deposits, 2);
+        vm.assertTrue(ended);
+    }
+
     // -------------------------------------------------------------------------------------------- limiter
 
     /// @dev A stolen hot key withdraws 30 % of the vault: a tenth leaves in the first hour, no more.
@@ -154,6 +175,17 @@ contract WithdrawalsTest is VenueTest {
             }
         }
         vm.assertEq(token.balanceOf(user(2)), 100_000e6 - left);
+    }
+
+    /// @dev The plain formula, in arithmetic that refuses to overflow.
+    function testTheLimiterIsItsFormula(uint64 busyUntil, uint64 capacity, uint64 amount) public view {
+        if (capacity == 0) capacity = 1;
+        (uint256 busy, uint256 payableFrom) = OutflowLimiter.add(busyUntil, capacity, amount);
+        uint256 start = block.timestamp * 1e9;
+        if (busyUntil > start) start = busyUntil;
+        uint256 end = start + (uint256(amount) * 3600e9 + capacity - 1) / capacity;
+        vm.assertEq(busy, end);
+        vm.assertEq(payableFrom, (end - 3600e9 + 1e9 - 1) / 1e9);
     }
 
     function testSmallVaultsHaveAFloor() public {
