@@ -320,26 +320,32 @@ pub async fn run_ticker(
     }
 }
 
-/// Takes a command submitted here: answers at once if its fate is known or there is no room.
-pub fn submit(shared: &Shared, intake: &Intake, command: Command, waiter: Waiter) {
+/// Takes a command submitted here: answers at once if its fate is known or there is no room. False if it
+/// was shed.
+pub fn submit(shared: &Shared, intake: &Intake, command: Command, waiter: Waiter) -> bool {
     let arrival = Arrival::local(command);
     if arrival.bytes.is_empty() || arrival.bytes.len() > lifeboat_engine::limits::COMMAND_BYTES_MAX
     {
-        return waiter.answer(Answer::Refused(Reject::Malformed));
+        waiter.answer(Answer::Refused(Reject::Malformed));
+        return true;
     }
     if shared.stopping().is_some() {
-        return waiter.answer(Answer::Unknown);
+        waiter.answer(Answer::Unknown);
+        return true;
     }
     let mut mempool = shared.mempool();
     let known = mempool.contains(&arrival.key) || mempool.outcome(&arrival.key).is_some();
     if !known && mempool.sheds(&arrival.command, arrival.bytes.len()) {
         shared.shed.fetch_add(1, Ordering::Relaxed);
-        return waiter.answer(Answer::Busy);
+        waiter.answer(Answer::Busy);
+        return false;
     }
     let key = arrival.key;
     mempool.wait(key, waiter);
     if !known && !intake.offer(arrival) {
         shared.shed.fetch_add(1, Ordering::Relaxed);
         mempool.answer(&key, &Answer::Busy);
+        return false;
     }
+    true
 }

@@ -86,9 +86,10 @@ impl NodeHandle {
         receiver.await.unwrap_or(Answer::Unknown)
     }
 
-    /// Submits a command; the answer goes to `waiter`, exactly once.
-    pub fn submit_with(&self, command: Command, waiter: Waiter) {
-        gossip::submit(&self.shared, &self.intake, command, waiter);
+    /// Submits a command; the answer goes to `waiter`, exactly once. False if it was shed: whoever sends
+    /// so much should be read more slowly.
+    pub fn submit_with(&self, command: Command, waiter: Waiter) -> bool {
+        gossip::submit(&self.shared, &self.intake, command, waiter)
     }
 
     /// How full this node is of waiting orders: at 1 new ones are refused. Whoever serves market data

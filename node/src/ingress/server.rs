@@ -29,6 +29,12 @@ const TURNED_AWAY_MAX: usize = 64;
 /// How long a client may take to hear that there is no room.
 const TURN_AWAY_TIME: Duration = Duration::from_secs(1);
 
+/// A connection is not read for so long after each of its commands that was shed: refusing costs the node
+/// something too, and a storm on one connection must not take it from others.
+const SHED_PAUSE: Duration = Duration::from_millis(1);
+/// Of one request, at most so many pauses.
+const SHED_PAUSES_MAX: u32 = 20;
+
 /// What the clients of one node may cost it.
 #[derive(Clone, Copy, Debug)]
 pub struct Limits {
@@ -193,14 +199,15 @@ fn closed<T>(_: T) -> io::Error {
 }
 
 impl Session {
-    fn submit(&self, id: u64, command: lifeboat_engine::Command) {
+    /// False if it was shed.
+    fn submit(&self, id: u64, command: lifeboat_engine::Command) -> bool {
         let held = self.in_flight.fetch_add(1, Ordering::Relaxed);
         let waiter = Waiter::Tagged(id, self.answers.clone());
         if held >= IN_FLIGHT_MAX {
             waiter.answer(Answer::Busy);
-        } else {
-            self.node.submit_with(command, waiter);
+            return false;
         }
+        self.node.submit_with(command, waiter)
     }
 
     async fn reply(&self, reply: Reply) -> io::Result<()> {
@@ -208,12 +215,14 @@ impl Session {
         self.extras.send(extra).await.map_err(closed)
     }
 
-    async fn handle(&self, request: Request) -> io::Result<()> {
+    /// How many of its commands were shed.
+    async fn handle(&self, request: Request) -> io::Result<u32> {
+        let mut shed = 0;
         match request {
-            Request::Submit { id, command } => self.submit(id, command),
+            Request::Submit { id, command } => shed += u32::from(!self.submit(id, command)),
             Request::SubmitBatch { first_id, commands } => {
                 for (id, command) in (first_id..).zip(commands) {
-                    self.submit(id, command);
+                    shed += u32::from(!self.submit(id, command));
                 }
             }
             Request::Status => {
@@ -229,7 +238,7 @@ impl Session {
                 self.reply(Reply::from_answer(id, answer)).await?;
             }
         }
-        Ok(())
+        Ok(shed)
     }
 }
 
@@ -252,7 +261,12 @@ async fn read_requests(reader: OwnedReadHalf, session: Session, door: &Door) -> 
         let reading = read_frame(&mut reader, len, &mut frame, &door.long_frames);
         let room = timeout(limits.frame_time, reading).await??;
         match Request::try_from_slice(&frame) {
-            Ok(request) => session.handle(request).await?,
+            Ok(request) => {
+                let shed = session.handle(request).await?;
+                if shed > 0 {
+                    tokio::time::sleep(SHED_PAUSE * shed.min(SHED_PAUSES_MAX)).await;
+                }
+            }
             Err(error) => return malformed(&session, error).await,
         }
         drop(room);

@@ -332,7 +332,7 @@ impl Cluster {
     pub fn submit(&self, index: usize, command: Command) -> oneshot::Receiver<Answer> {
         let (sender, receiver) = oneshot::channel();
         match self.node(index) {
-            Some(node) => node.submit_with(command, Waiter::Once(sender)),
+            Some(node) => drop(node.submit_with(command, Waiter::Once(sender))),
             None => drop(sender.send(Answer::Unknown)),
         }
         receiver
