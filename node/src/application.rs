@@ -19,7 +19,7 @@ use lifeboat_engine::types::{Digest, Height, TimeMs};
 
 use crate::block::{Block, Body, Claim, Header, ProposalContext};
 use crate::consensus::Scheme;
-use crate::mempool::Pending;
+use crate::mempool::{Pending, Room};
 use crate::outcome::{Outcome, Verdict};
 use crate::sabotage::{self, Mutant};
 use crate::shared::{ROOT_LAG_MAX, Shared, millis};
@@ -52,7 +52,7 @@ impl Proposer {
         keys
     }
 
-    /// Waits for the pace: soon after the parent while commands wait, later while none do.
+    /// Waits for the pace: soon after the parent while commands wait, sooner for what ranks ahead.
     async fn pace(&self, clock: &impl Clock, parent: TimeMs, in_flight: &BTreeSet<Digest>) {
         let pacing = self.shared.pacing;
         loop {
@@ -66,7 +66,7 @@ impl Proposer {
                 return;
             }
             let sleep = clock.sleep(Duration::from_millis(wait - since));
-            if waiting > 0 {
+            if waiting.ahead {
                 sleep.await;
             } else {
                 tokio::select! { biased; () = arrived => {}, () = sleep => {} }
@@ -86,8 +86,11 @@ impl Proposer {
         let chosen = self.shared.mempool().select(
             in_flight,
             time,
-            pacing.commands_max.min(COMMANDS_PER_BLOCK_MAX),
-            pacing.bytes_max.min(BLOCK_BYTES_MAX - 4),
+            Room {
+                commands: pacing.commands_max.min(COMMANDS_PER_BLOCK_MAX),
+                orders: self.shared.window.size(),
+                bytes: pacing.bytes_max.min(BLOCK_BYTES_MAX - 4),
+            },
         );
         if sabotage::is(Mutant::EarlyAcknowledgement) {
             self.acknowledge_early(&chosen, parent.height.next(), time);

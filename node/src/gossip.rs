@@ -27,13 +27,16 @@ use crate::shared::{PeerTip, Shared, millis};
 #[derive(Clone, Copy, Debug, PartialEq, Eq, serde::Serialize, serde::Deserialize)]
 #[serde(default, deny_unknown_fields)]
 pub struct GossipPolicy {
-    /// How long commands are collected before they are checked and sent together.
+    /// How long what ranks ahead of orders is collected before it is checked and sent together.
+    pub ahead_batch_ms: u64,
+    /// How long orders are.
     pub batch_ms: u64,
     /// How long when the last batch was a crowd: larger batches cost less a command.
     pub crowded_batch_ms: u64,
     /// Commands in a batch from which on the next is collected for `crowded_batch_ms`.
     pub crowd: usize,
-    /// A command submitted here is sent again when it was not executed for this long.
+    /// A command submitted here is sent again when it was not executed for this long; an order then after
+    /// twice, four times and so on.
     pub again_ms: u64,
     /// How often this node says how far it is.
     pub tip_ms: u64,
@@ -42,6 +45,7 @@ pub struct GossipPolicy {
 impl Default for GossipPolicy {
     fn default() -> Self {
         Self {
+            ahead_batch_ms: 1,
             batch_ms: 4,
             crowded_batch_ms: 16,
             crowd: 24,
@@ -52,10 +56,10 @@ impl Default for GossipPolicy {
 }
 
 /// Orders waiting for their signature check.
-const ORDERS_INTAKE_MAX: usize = 16_384;
+const ORDERS_INTAKE_MAX: usize = 1_024;
 /// Other commands waiting for theirs.
 const AHEAD_INTAKE_MAX: usize = 65_536;
-/// Commands checked in one batch. What ranks ahead waits for one batch of orders at most.
+/// Commands checked in one batch.
 const BATCH_MAX: usize = 512;
 /// Commands in one message.
 const MESSAGE_COMMANDS_MAX: usize = 8_192;
@@ -90,29 +94,35 @@ impl Arrival {
     }
 }
 
-/// Where commands come in. What ranks ahead has a lane of its own: it waits for no order's signature.
+/// Where commands come in. What ranks ahead has a lane and a thread of its own: it waits for no order's
+/// signature.
 #[derive(Clone, Debug)]
 pub struct Intake {
     ahead: mpsc::Sender<Arrival>,
     orders: mpsc::Sender<Arrival>,
 }
 
-/// The other end of an [`Intake`].
+/// The other ends of an [`Intake`].
 #[derive(Debug)]
-pub struct Arrivals {
-    ahead: mpsc::Receiver<Arrival>,
-    orders: mpsc::Receiver<Arrival>,
+pub struct Lanes {
+    /// What ranks ahead of orders.
+    pub ahead: Lane,
+    /// Orders.
+    pub orders: Lane,
 }
 
+/// Commands on their way to the signature check.
+pub type Lane = mpsc::Receiver<Arrival>;
+
 /// Both lanes.
-pub fn intake() -> (Intake, Arrivals) {
-    let (ahead, ahead_arrivals) = mpsc::channel(AHEAD_INTAKE_MAX);
-    let (orders, order_arrivals) = mpsc::channel(ORDERS_INTAKE_MAX);
-    let arrivals = Arrivals {
-        ahead: ahead_arrivals,
-        orders: order_arrivals,
+pub fn intake() -> (Intake, Lanes) {
+    let (ahead, ahead_lane) = mpsc::channel(AHEAD_INTAKE_MAX);
+    let (orders, orders_lane) = mpsc::channel(ORDERS_INTAKE_MAX);
+    let lanes = Lanes {
+        ahead: ahead_lane,
+        orders: orders_lane,
     };
-    (Intake { ahead, orders }, arrivals)
+    (Intake { ahead, orders }, lanes)
 }
 
 impl Intake {
@@ -129,51 +139,32 @@ impl Intake {
     }
 }
 
-impl Arrivals {
-    async fn first(&mut self) -> Option<Arrival> {
-        tokio::select! {
-            biased;
-            arrival = self.ahead.recv() => arrival,
-            arrival = self.orders.recv() => arrival,
-        }
-    }
-
-    /// Fills a batch with what is there: all that ranks ahead, then orders.
-    fn fill(&mut self, batch: &mut Vec<Arrival>) {
-        while batch.len() < BATCH_MAX
-            && let Ok(next) = self.ahead.try_recv()
-        {
-            batch.push(next);
-        }
-        while batch.len() < BATCH_MAX
-            && let Ok(next) = self.orders.try_recv()
-        {
-            batch.push(next);
-        }
-    }
-}
-
-/// The intake: checks signatures in batches, fills the mempool, sends on what was submitted here.
-pub async fn run_intake(
+/// One lane of the intake: checks signatures in batches, fills the mempool, sends on what was submitted here.
+/// Under a crowd batches are collected for `crowded_batch_ms` instead of `quiet_ms`.
+pub async fn run_lane(
     clock: impl Clock,
     blueprint: Arc<dyn Blueprint>,
     shared: Arc<Shared>,
-    policy: GossipPolicy,
-    mut arrivals: Arrivals,
+    (policy, quiet_ms): (GossipPolicy, u64),
+    mut lane: Lane,
     mut sender: impl Sender<PublicKey = PeerKey>,
 ) {
     let mut batch = Vec::new();
-    let mut collect_ms = policy.batch_ms;
-    while let Some(first) = arrivals.first().await {
+    let mut collect_ms = quiet_ms;
+    while let Some(first) = lane.recv().await {
         batch.push(first);
         clock.sleep(Duration::from_millis(collect_ms)).await;
-        arrivals.fill(&mut batch);
+        while batch.len() < BATCH_MAX
+            && let Ok(next) = lane.try_recv()
+        {
+            batch.push(next);
+        }
         // By the rate, not the count: a crowd must not look larger for being collected longer.
         let crowded = batch.len() as u64 * policy.batch_ms > policy.crowd as u64 * collect_ms;
         collect_ms = if crowded {
             policy.crowded_batch_ms
         } else {
-            policy.batch_ms
+            quiet_ms
         };
         let now = millis(clock.current());
         let fresh = admit(&*blueprint, &shared, &mut batch, now);
@@ -306,8 +297,9 @@ pub async fn run_ticker(
     loop {
         clock.sleep(Duration::from_millis(step)).await;
         let now = millis(clock.current());
-        let before = TimeMs::new(now.get().saturating_sub(policy.again_ms));
-        let again = shared.mempool().regossip(before, now, GOSSIP_BYTES_MAX / 2);
+        let again = shared
+            .mempool()
+            .regossip(policy.again_ms, now, GOSSIP_BYTES_MAX / 2);
         send_commands(&mut sender, &again);
         since_tip += step;
         if since_tip >= policy.tip_ms {

@@ -37,3 +37,4 @@ pub mod snapshot;
 pub mod sync;
 pub mod venue;
 pub mod verify;
+pub mod window;

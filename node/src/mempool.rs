@@ -27,6 +27,8 @@ pub struct MempoolLimits {
     /// Orders and quotes that wait, of everybody. One more submitted here is refused: two seconds of what
     /// the venue does at its best, so that a storm is over for others soon after it is over.
     pub orders_max: usize,
+    /// And no more than go into so many blocks, when the venue is short of time and blocks are small.
+    pub blocks_waiting_max: usize,
     /// Orders and quotes of one account that wait: nobody fills the venue's room alone.
     pub orders_per_account_max: u32,
     /// Outcomes of executed commands that are remembered.
@@ -40,6 +42,7 @@ impl Default for MempoolLimits {
             bytes_max: 128 << 20,
             per_submitter_max: 20_000,
             orders_max: 16_384,
+            blocks_waiting_max: 20,
             orders_per_account_max: 4_096,
             remembered_max: 200_000,
         }
@@ -69,9 +72,26 @@ struct Entry {
     pending: Pending,
     submitter: Submitter,
     valid_until: TimeMs,
-    /// For commands submitted here: when they were last gossiped.
-    gossiped_at: Option<TimeMs>,
+    /// For commands submitted here: when they are sent to peers again.
+    gossip: Option<Repeat>,
 }
+
+/// When a command is sent to peers again.
+#[derive(Clone, Copy, Debug)]
+struct Repeat {
+    last: TimeMs,
+    /// Waits after that as multiples of the first one: an order that a queue holds up is not lost.
+    waits: u32,
+}
+
+impl Repeat {
+    fn is_due(self, now: TimeMs, first_ms: u64) -> bool {
+        now.since(self.last.min(now)) >= first_ms.saturating_mul(self.waits.into())
+    }
+}
+
+/// An order is sent to peers again after so many times the first wait at the latest.
+const WAITS_MAX: u32 = 16;
 
 /// What became of an attempt to add a command.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -90,6 +110,8 @@ pub enum Admission {
 #[derive(Debug, Default)]
 pub struct Mempool {
     limits: MempoolLimits,
+    /// Orders that go into a block; none while nobody said.
+    window: Option<usize>,
     next: u64,
     entries: BTreeMap<u64, Entry>,
     /// Those that go ahead of orders.
@@ -118,6 +140,26 @@ fn valid_until(command: &Command) -> TimeMs {
         Command::User(user) => user.payload.valid_until,
         Command::Validator(_) => TimeMs::new(0),
     }
+}
+
+/// What waits for a block.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Waiting {
+    /// How many commands.
+    pub commands: usize,
+    /// Whether one of them ranks ahead of orders.
+    pub ahead: bool,
+}
+
+/// How much a proposal may carry.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Room {
+    /// Commands in all.
+    pub commands: usize,
+    /// Of those, how many that do not rank ahead.
+    pub orders: usize,
+    /// Bytes of their encodings.
+    pub bytes: usize,
 }
 
 /// What a command waits behind.
@@ -187,10 +229,14 @@ impl Mempool {
         self.by_key.contains_key(key)
     }
 
-    /// How many commands wait that are not in `excluded`.
-    pub fn waiting_beside(&self, excluded: &BTreeSet<Digest>) -> usize {
+    /// What waits that is not in `excluded`.
+    pub fn waiting_beside(&self, excluded: &BTreeSet<Digest>) -> Waiting {
         let carried = excluded.iter().filter(|key| self.contains(key)).count();
-        self.len().saturating_sub(carried)
+        let mut ahead = self.ahead.iter().filter_map(|id| self.entries.get(id));
+        Waiting {
+            commands: self.len().saturating_sub(carried),
+            ahead: ahead.any(|entry| !excluded.contains(&entry.pending.key)),
+        }
     }
 
     /// A waiting command, with its signature already checked.
@@ -207,22 +253,33 @@ impl Mempool {
     /// Whether a command that a client submits here is refused for want of room, before its signature
     /// is looked at. Orders are refused long before anything else is.
     pub fn sheds(&self, command: &Command, len: usize) -> bool {
-        let line = self.entries.len() - self.ahead.len();
+        let (line, most) = (self.entries.len() - self.ahead.len(), self.orders_max());
         self.is_full(command, len)
             || match Rank::of(command) {
                 Rank::Ahead => false,
-                Rank::InLine => line >= 2 * self.limits.orders_max,
+                Rank::InLine => line >= 2 * most,
                 Rank::Order => {
-                    line >= self.limits.orders_max
-                        || self.in_line_of(command) >= self.limits.orders_per_account_max
+                    line >= most || self.in_line_of(command) >= self.limits.orders_per_account_max
                 }
             }
+    }
+
+    /// Says how many orders go into a block now: fewer may wait when fewer are executed.
+    pub fn set_window(&mut self, orders: usize) {
+        self.window = Some(orders);
+    }
+
+    /// How many orders may wait.
+    fn orders_max(&self) -> usize {
+        let most = self.limits.orders_max;
+        let blocks = |window: usize| window.saturating_mul(self.limits.blocks_waiting_max);
+        self.window.map_or(most, |window| blocks(window).min(most))
     }
 
     /// How full the pool is of orders: at 1 new ones are refused.
     pub fn pressure(&self) -> f64 {
         let line = self.entries.len() - self.ahead.len();
-        line as f64 / self.limits.orders_max.max(1) as f64
+        line as f64 / self.orders_max().max(1) as f64
     }
 
     fn in_line_of(&self, command: &Command) -> u32 {
@@ -260,7 +317,7 @@ impl Mempool {
         let entry = Entry {
             submitter: submitter(command),
             valid_until: valid_until(command),
-            gossiped_at: local,
+            gossip: local.map(|last| Repeat { last, waits: 1 }),
             pending,
         };
         self.index(id, &entry);
@@ -286,7 +343,7 @@ impl Mempool {
         if entry.valid_until.get() != 0 {
             self.expiries.insert((entry.valid_until, id));
         }
-        if entry.gossiped_at.is_some() {
+        if entry.gossip.is_some() {
             self.local.insert(id);
         }
     }
@@ -363,82 +420,78 @@ impl Mempool {
 
     /// The commands for a block: arrival order, without `excluded` and what is expired at `time`.
     /// When they do not all fit, those that rank ahead of orders come first.
-    pub fn select(
-        &self,
-        excluded: &BTreeSet<Digest>,
-        time: TimeMs,
-        commands_max: usize,
-        bytes_max: usize,
-    ) -> Vec<Pending> {
-        let mut room = Room {
-            commands: commands_max,
-            bytes: bytes_max,
+    pub fn select(&self, excluded: &BTreeSet<Digest>, time: TimeMs, room: Room) -> Vec<Pending> {
+        let mut taking = Taking {
+            room,
             taken: Vec::new(),
         };
         let usable = |entry: &&Entry| {
             let expired = entry.valid_until.get() != 0 && entry.valid_until <= time;
             !expired && !excluded.contains(&entry.pending.key)
         };
-        if self.entries.len() <= commands_max && self.bytes <= bytes_max {
-            self.entries
-                .values()
-                .filter(usable)
-                .for_each(|e| room.take(e));
-            return room.taken;
+        let line = self.entries.len() - self.ahead.len();
+        let fits = self.entries.len() <= room.commands && line <= room.orders;
+        if fits && self.bytes <= room.bytes {
+            let all = self.entries.values().filter(usable);
+            all.for_each(|entry| taking.take(entry));
+            return taking.taken;
         }
         let ahead = self.ahead.iter().filter_map(|id| self.entries.get(id));
-        ahead.filter(usable).for_each(|entry| room.take(entry));
+        ahead.filter(usable).for_each(|entry| taking.take(entry));
+        taking.room.commands = taking.room.commands.min(taking.taken.len() + room.orders);
         for (id, entry) in &self.entries {
-            if room.is_full() {
+            if taking.is_full() {
                 break;
             }
             if !self.ahead.contains(id) && usable(&entry) {
-                room.take(entry);
+                taking.take(entry);
             }
         }
-        room.taken
+        taking.taken
     }
 
-    /// Commands submitted here that were last gossiped before `before`, at most `bytes_max` bytes;
-    /// they count as gossiped at `now`.
-    pub fn regossip(&mut self, before: TimeMs, now: TimeMs, bytes_max: usize) -> Vec<Bytes> {
+    /// Commands submitted here that peers should hear of again, at most `bytes_max` bytes: what ranks ahead
+    /// every `first_ms`, orders after twice the time of the last wait. They count as sent at `now`.
+    pub fn regossip(&mut self, first_ms: u64, now: TimeMs, bytes_max: usize) -> Vec<Bytes> {
         let mut out = Vec::new();
         let mut bytes = 0;
         for id in &self.local {
             let Some(entry) = self.entries.get_mut(id) else {
                 continue;
             };
-            let due = entry.gossiped_at.is_some_and(|at| at <= before);
-            if !due {
+            let Some(repeat) = entry.gossip.filter(|repeat| repeat.is_due(now, first_ms)) else {
                 continue;
-            }
+            };
             bytes += entry.pending.bytes.len();
             if bytes > bytes_max {
                 break;
             }
-            entry.gossiped_at = Some(now);
+            let waits = match self.ahead.contains(id) {
+                true => 1,
+                false => (repeat.waits * 2).min(WAITS_MAX),
+            };
+            entry.gossip = Some(Repeat { last: now, waits });
             out.push(entry.pending.bytes.clone());
         }
         out
     }
 }
 
-/// What is left of a block's room.
-struct Room {
-    commands: usize,
-    bytes: usize,
+/// A block's room being filled.
+struct Taking {
+    room: Room,
     taken: Vec<Pending>,
 }
 
-impl Room {
+impl Taking {
     fn is_full(&self) -> bool {
-        self.taken.len() >= self.commands
+        self.taken.len() >= self.room.commands
     }
 
     fn take(&mut self, entry: &Entry) {
         let len = entry.pending.bytes.len();
-        if !self.is_full() && len <= self.bytes {
-            self.bytes -= len;
+        if !self.is_full() && len <= self.room.bytes {
+            self.room.bytes -= len;
             self.taken.push(entry.pending.clone());
         }
     }

@@ -37,7 +37,7 @@ use crate::handle::NodeHandle;
 use crate::machine::Blueprint;
 use crate::mempool::MempoolLimits;
 use crate::shadow::{Feed, Shadow};
-use crate::shared::{Pacing, Shared, Stop};
+use crate::shared::{Pacing, Shared, Stop, millis};
 use crate::snapshot;
 use crate::sync::{self, SyncPolicy};
 
@@ -87,8 +87,33 @@ pub struct NodeSetup {
     pub tuning: Tuning,
     /// The runs of consensus.
     pub epochs: Epochs,
+    /// What the threads do that check orders and keep the second machine.
+    pub background: Yielding,
     /// Precedes the names of what consensus stores; empty unless several nodes share a storage.
     pub prefix: String,
+}
+
+/// Whether a thread leaves the cores to others that are ready to run.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Yielding {
+    /// It is like any other. A simulation has one thread for everything.
+    Never,
+    /// Its niceness is raised, for good: consensus and execution run before it.
+    Always,
+}
+
+/// By how much, of 19: a yielding thread still gets about a quarter of a core that is contended.
+const NICENESS: i32 = 5;
+
+impl Yielding {
+    /// Applies to the thread that calls, until it ends.
+    fn now(self) {
+        if self == Self::Always
+            && let Err(error) = rustix::process::nice(NICENESS)
+        {
+            tracing::debug!(%error, "a background thread keeps its priority");
+        }
+    }
 }
 
 /// Answers of peers about snapshots that may wait.
@@ -186,12 +211,15 @@ where
             move |clock| pursue(clock, marshal, shared, stops.then_some(files), tuning)
         });
         if let Some(shadow) = shadow {
-            let context = context.child("shadow").dedicated();
-            context.spawn(move |_| shadow.run());
+            let (context, yields) = (context.child("shadow").dedicated(), setup.background);
+            context.spawn(move |_| async move {
+                yields.now();
+                shadow.run().await;
+            });
         }
         let worker = context.child("executor").dedicated().spawn({
             let (marshal, shared) = (marshal.clone(), shared.clone());
-            move |_| run_executor(executor, marshal, shared, updates, replayed)
+            move |clock| run_executor(executor, marshal, (shared, clock), updates, replayed)
         });
         if ready.await.is_ok() {
             let simplex = SimplexParts {
@@ -294,7 +322,7 @@ fn start_gossip<E, S, R>(
     context: &E,
     setup: &NodeSetup,
     shared: &Arc<Shared>,
-    (intake, arrivals): (gossip::Intake, gossip::Arrivals),
+    (intake, lanes): (gossip::Intake, gossip::Lanes),
     (output, input): (S, R),
 ) where
     E: Environment,
@@ -302,10 +330,18 @@ fn start_gossip<E, S, R>(
     R: Receiver<PublicKey = PeerKey>,
 {
     let policy = setup.tuning.gossip;
-    context.child("intake").dedicated().spawn({
+    let lane = |name, lane, quiet_ms, yields: Yielding| {
         let (blueprint, shared, output) = (setup.blueprint.clone(), shared.clone(), output.clone());
-        move |clock| gossip::run_intake(clock, blueprint, shared, policy, arrivals, output)
-    });
+        context
+            .child(name)
+            .dedicated()
+            .spawn(move |clock| async move {
+                yields.now();
+                gossip::run_lane(clock, blueprint, shared, (policy, quiet_ms), lane, output).await;
+            });
+    };
+    lane("ahead", lanes.ahead, policy.ahead_batch_ms, Yielding::Never);
+    lane("orders", lanes.orders, policy.batch_ms, setup.background);
     context.child("listener").spawn({
         let shared = shared.clone();
         move |clock| gossip::run_listener(clock, shared, intake, input)
@@ -442,14 +478,14 @@ async fn pursue(
 async fn run_executor(
     mut executor: Executor,
     marshal: Marshal,
-    shared: Arc<Shared>,
+    (shared, clock): (Arc<Shared>, impl Clock),
     updates: mpsc::UnboundedReceiver<Update<Block>>,
     replayed: oneshot::Sender<()>,
 ) {
     let worked = async {
         replay(&mut executor, &marshal, &shared).await?;
         let _ = replayed.send(());
-        follow(&mut executor, &marshal, &shared, updates).await
+        follow(&mut executor, &marshal, (&shared, &clock), updates).await
     };
     let result = worked.await.and_then(|()| executor.sync());
     if let Err(stop) = result {
@@ -503,7 +539,7 @@ async fn certificate(marshal: &Marshal, height: u64) -> Vec<u8> {
 async fn follow(
     executor: &mut Executor,
     marshal: &Marshal,
-    shared: &Shared,
+    (shared, clock): (&Shared, &impl Clock),
     mut updates: mpsc::UnboundedReceiver<Update<Block>>,
 ) -> Result<(), Stop> {
     loop {
@@ -524,6 +560,13 @@ async fn follow(
                 if block.height().get() > shared.frontier().height.get() {
                     let certificate = certificate(marshal, block.height().get()).await;
                     executor.execute(block.inner(), &certificate)?;
+                    let venue = shared.pacing.clock;
+                    let age = venue
+                        .venue(millis(clock.current()))
+                        .since(shared.frontier().time);
+                    let commands = block.inner().body().keys().len();
+                    shared.window.executed(commands, venue.local_ms(age));
+                    shared.mempool().set_window(shared.window.size());
                 }
                 commonware_utils::Acknowledgement::acknowledge(ack);
             }

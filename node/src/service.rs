@@ -17,7 +17,7 @@ use crate::files::Disk;
 use crate::handle::NodeHandle;
 use crate::ingress;
 use crate::network::connect;
-use crate::node::{NodeSetup, start};
+use crate::node::{NodeSetup, Yielding, start};
 use crate::quarantine::panic_message;
 use crate::repair::{Suspicion, repair};
 use crate::shared::{Stop, lock};
@@ -200,6 +200,7 @@ fn open(
         files: Arc::new(disk),
         tuning: config.tuning,
         epochs: config.epochs.clone(),
+        background: Yielding::Always,
         prefix: String::new(),
     };
     start(context.child("node"), setup, transport)

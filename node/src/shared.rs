@@ -15,8 +15,9 @@ use tokio::sync::{Notify, broadcast, watch};
 use crate::block::{Block, Body, Header};
 use crate::exits::ExitBoard;
 use crate::journal::Record;
-use crate::mempool::{Mempool, MempoolLimits};
+use crate::mempool::{Mempool, MempoolLimits, Waiting};
 use crate::signal::Signal;
+use crate::window::{Window, WindowPolicy};
 
 /// How far behind a block's height its header's executed height may be.
 pub const ROOT_LAG_MAX: u64 = 1_024;
@@ -31,6 +32,10 @@ const SUBSCRIBER_LAG_MAX: usize = 1_024;
 #[derive(Clone, Copy, Debug, PartialEq, Eq, serde::Serialize, serde::Deserialize)]
 #[serde(default, deny_unknown_fields)]
 pub struct Pacing {
+    /// Least time between blocks while something waits that ranks ahead of orders.
+    pub ahead_ms: u64,
+    /// The same while more than `crowd` commands wait.
+    pub ahead_crowded_ms: u64,
     /// Least time between blocks while commands wait.
     pub busy_ms: u64,
     /// Least time between blocks while more than `crowd` commands wait: votes and certificates cost
@@ -44,6 +49,8 @@ pub struct Pacing {
     pub ahead_ms_max: u64,
     /// How block time follows the local clock.
     pub clock: VenueClock,
+    /// How many orders a proposal carries when the venue is short of time.
+    pub window: WindowPolicy,
     /// Most commands in a proposal; the engine's bound holds anyway.
     pub commands_max: usize,
     /// Most bytes of commands in a proposal; the engine's bound holds anyway.
@@ -88,12 +95,14 @@ impl VenueClock {
 }
 
 impl Pacing {
-    /// Milliseconds from the parent to the next block while so many commands wait.
-    pub fn wait_ms(&self, waiting: usize) -> u64 {
-        match waiting {
-            0 => self.idle_ms,
-            waiting if waiting <= self.crowd => self.busy_ms,
-            _ => self.crowded_ms.max(self.busy_ms),
+    /// Milliseconds from the parent to the next block while this waits.
+    pub fn wait_ms(&self, waiting: Waiting) -> u64 {
+        match (waiting.commands, waiting.ahead) {
+            (0, _) => self.idle_ms,
+            (commands, true) if commands <= self.crowd => self.ahead_ms.min(self.busy_ms),
+            (commands, false) if commands <= self.crowd => self.busy_ms,
+            (_, true) => self.ahead_crowded_ms.min(self.crowded_ms),
+            (_, false) => self.crowded_ms.max(self.busy_ms),
         }
     }
 }
@@ -101,12 +110,15 @@ impl Pacing {
 impl Default for Pacing {
     fn default() -> Self {
         Self {
+            ahead_ms: 25,
+            ahead_crowded_ms: 50,
             busy_ms: 50,
             crowded_ms: 100,
             crowd: 480,
             idle_ms: 100,
             ahead_ms_max: 500,
             clock: VenueClock::default(),
+            window: WindowPolicy::default(),
             commands_max: 8_192,
             bytes_max: 2 << 20,
         }
@@ -300,6 +312,8 @@ pub struct Shared {
     pub chain: ChainId,
     /// The pace of blocks.
     pub pacing: Pacing,
+    /// How many orders this node's next proposal may carry.
+    pub window: Window,
     /// The run of consensus this node takes part in.
     pub epoch: AtomicU64,
     /// Whether this node votes.
@@ -351,6 +365,7 @@ impl Shared {
         Self {
             chain: header.chain,
             pacing,
+            window: Window::new(pacing.window, pacing.commands_max),
             epoch: AtomicU64::new(0),
             voting: AtomicBool::new(false),
             finalized_view: AtomicU64::new(0),

@@ -36,6 +36,18 @@ fn acknowledged(records: &[Record]) -> Acknowledged {
     records.iter().filter_map(place).collect()
 }
 
+/// The acknowledged commands that were said to be refused for their nonce. They had no effect, or had it
+/// earlier, under an answer that was lost.
+fn told_stale(records: &[Record]) -> BTreeSet<Digest> {
+    let stale = Verdict::Rejected(Reject::StaleNonce);
+    let told = |record: &&Record| matches!(record.fate, Fate::Executed { verdict, .. } if verdict == stale);
+    records
+        .iter()
+        .filter(told)
+        .map(|record| record.key)
+        .collect()
+}
+
 /// What one log says.
 #[derive(Default)]
 struct Reading {
@@ -103,9 +115,12 @@ pub fn judge(scene: &mut Scene, runs: &[Past], maker: Option<&Maker>) -> Result<
         .iter()
         .position(|reading| reading.first == Height::new(1));
     let audited = audit(fleet, whole.unwrap_or(0), &acknowledged, report)?;
+    let stale = told_stale(&scene.records);
     let lost = |(key, (height, _)): &(&Digest, &(Height, u32))| {
         let holds = |reading: &Reading| *height < reading.first || reading.found.contains(*key);
-        !readings.iter().all(holds) || audited.effects.get(*key) != Some(&1)
+        let effects = audited.effects.get(*key).copied().unwrap_or(0);
+        let kept = effects == 1 || effects == 0 && stale.contains(*key);
+        !readings.iter().all(holds) || !kept
     };
     let lost: Vec<&Digest> = acknowledged
         .iter()

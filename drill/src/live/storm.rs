@@ -26,12 +26,14 @@ use crate::market::{Listed, Participant};
 
 /// Accounts that storm: each stays within its nonce window.
 pub const ACCOUNTS: u32 = 1_024;
+/// Connections of the storm to each validator.
+const CONNECTIONS: usize = 32;
 /// Unanswered orders of one of them at a time.
 const IN_FLIGHT: usize = 100;
 /// Orders that each of them has signed: what is executed is not sent again.
 const SIGNED: usize = 800;
 /// A storming client looks for work this often.
-const TURN: Duration = Duration::from_millis(1);
+const TURN: Duration = Duration::from_millis(4);
 /// Orders that the prober rests before it cancels them one by one.
 const STOCK: usize = 1_900;
 /// Between an answer to the prober and its next cancel.
@@ -168,7 +170,10 @@ impl Stormer {
     }
 
     fn run(mut self, address: SocketAddr, rate: f64, stopping: &AtomicBool) -> Tally {
-        let Ok(mut connection) = Connection::open(address) else {
+        let opened: io::Result<Vec<_>> = (0..CONNECTIONS)
+            .map(|_| Connection::open(address))
+            .collect();
+        let Ok(mut connections) = opened else {
             return self.tally;
         };
         let began = Instant::now();
@@ -178,13 +183,15 @@ impl Stormer {
         while !stopping.load(Ordering::SeqCst) {
             let due = (began.elapsed().as_secs_f64() * rate) as u64;
             for _ in done..due {
-                if !self.send(&mut connection) {
+                if !self.send(&mut connections) {
                     break;
                 }
             }
             done = due;
-            if connection.pump(&mut replies).is_err() {
-                return self.tally;
+            for connection in &mut connections {
+                if connection.pump(&mut replies).is_err() {
+                    return self.tally;
+                }
             }
             replies.drain(..).for_each(|reply| self.hear(&reply));
             thread::sleep(TURN);
@@ -193,7 +200,7 @@ impl Stormer {
     }
 
     /// Sends the next order of the next account that has room; false if none has.
-    fn send(&mut self, connection: &mut Connection) -> bool {
+    fn send(&mut self, connections: &mut [Connection]) -> bool {
         for _ in 0..self.waiting.len() {
             self.next = (self.next + 1) % self.waiting.len();
             let who = self.next;
@@ -207,7 +214,7 @@ impl Stormer {
             self.sent.push((who, Some(command.clone())));
             self.in_flight[who] += 1;
             self.tally.offered += 1;
-            connection.queue(&Request::Submit { id, command });
+            connections[who % connections.len()].queue(&Request::Submit { id, command });
             return true;
         }
         false

@@ -2,8 +2,8 @@
 
 use std::io;
 use std::net::SocketAddr;
-use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::{Arc, Mutex};
 use std::time::{Duration, SystemTime};
 
 use borsh::BorshDeserialize as _;
@@ -11,12 +11,12 @@ use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _, BufReader};
 use tokio::net::tcp::{OwnedReadHalf, OwnedWriteHalf};
 use tokio::net::{TcpListener, TcpStream};
 use tokio::sync::{Semaphore, SemaphorePermit, broadcast, mpsc};
-use tokio::time::timeout;
+use tokio::time::{Instant, timeout};
 
 use super::wire::{BlockSummary, FRAME_BYTES_MAX, IN_FLIGHT_MAX, Reply, Request, encode_frame};
 use crate::handle::NodeHandle;
 use crate::outcome::{Answer, Waiter};
-use crate::shared::{AppliedBlock, millis};
+use crate::shared::{AppliedBlock, lock, millis};
 
 /// Bytes read at once.
 const READ_BYTES: usize = 16 << 10;
@@ -29,11 +29,11 @@ const TURNED_AWAY_MAX: usize = 64;
 /// How long a client may take to hear that there is no room.
 const TURN_AWAY_TIME: Duration = Duration::from_secs(1);
 
-/// A connection is not read for so long after each of its commands that was shed: refusing costs the node
-/// something too, and a storm on one connection must not take it from others.
-const SHED_PAUSE: Duration = Duration::from_millis(1);
-/// Of one request, at most so many pauses.
-const SHED_PAUSES_MAX: u32 = 20;
+/// All connections together have one command shed in so long: refusing costs the node something too. Those
+/// who had one shed are not read until it is their turn again; nobody else waits.
+const SHED_PAUSE: Duration = Duration::from_micros(500);
+/// The longest such turn.
+const SHED_TURN_MAX: Duration = Duration::from_millis(20);
 
 /// What the clients of one node may cost it.
 #[derive(Clone, Copy, Debug)]
@@ -90,6 +90,7 @@ pub async fn serve(address: SocketAddr, node: NodeHandle, limits: Limits) -> io:
         open: Arc::new(AtomicUsize::new(0)),
         leaving: Arc::new(Semaphore::new(TURNED_AWAY_MAX)),
         long_frames: Arc::new(Semaphore::new(limits.long_frames_kb)),
+        next_turn: Arc::new(Mutex::new(Instant::now())),
         limits,
     };
     tokio::spawn(accept(listener, node, door));
@@ -103,6 +104,8 @@ struct Door {
     leaving: Arc<Semaphore>,
     /// One permit for each kilobyte.
     long_frames: Arc<Semaphore>,
+    /// When the next connection that had a command shed is read again.
+    next_turn: Arc<Mutex<Instant>>,
     limits: Limits,
 }
 
@@ -134,6 +137,15 @@ async fn accept(listener: TcpListener, node: NodeHandle, door: Door) {
 }
 
 impl Door {
+    /// When somebody is read again of whom so many commands were shed.
+    fn turn_after(&self, shed: u32) -> Instant {
+        let now = Instant::now();
+        let mut next = lock(&self.next_turn);
+        *next = (*next).max(now) + SHED_PAUSE * shed;
+        *next = (*next).min(now + SHED_TURN_MAX);
+        *next
+    }
+
     /// Tells a client that there is no room. What it has sent is read and dropped: closing a socket
     /// with unread bytes would take the answer with it.
     fn turn_away(&self, mut stream: TcpStream) {
@@ -264,7 +276,7 @@ async fn read_requests(reader: OwnedReadHalf, session: Session, door: &Door) -> 
             Ok(request) => {
                 let shed = session.handle(request).await?;
                 if shed > 0 {
-                    tokio::time::sleep(SHED_PAUSE * shed.min(SHED_PAUSES_MAX)).await;
+                    tokio::time::sleep_until(door.turn_after(shed)).await;
                 }
             }
             Err(error) => return malformed(&session, error).await,

@@ -31,7 +31,7 @@ use crate::epochs::Epochs;
 use crate::files::Memory;
 use crate::handle::NodeHandle;
 use crate::machine::Blueprint;
-use crate::node::{NodeSetup, Tuning, start};
+use crate::node::{NodeSetup, Tuning, Yielding, start};
 use crate::opening::{Opener, seal_key};
 use crate::outcome::{Answer, Waiter};
 use crate::shared::{Stop, VenueClock, millis};
@@ -221,6 +221,7 @@ impl Cluster {
             files: Arc::new(member.files.clone()),
             tuning: member.tuning,
             epochs: Epochs::default(),
+            background: Yielding::Never,
             prefix: format!("n{index}s{}-", member.storage),
         };
         let (handle, task) = start(context, setup, transport).expect("memory does not fail");

@@ -16,11 +16,16 @@ use lifeboat_engine::types::{
 };
 use lifeboat_engine::{Command, Event, Reject};
 use lifeboat_node::block::keccak256;
-use lifeboat_node::mempool::{Admission, Mempool, MempoolLimits, Pending, Rank};
+use lifeboat_node::mempool::{Admission, Mempool, MempoolLimits, Pending, Rank, Room, Waiting};
 use lifeboat_node::outcome::{Answer, Outcome, Verdict, Waiter, spans};
 use tokio::sync::oneshot;
 
 const CHAIN: ChainId = ChainId([1; 32]);
+const ROOM: Room = Room {
+    commands: 100,
+    orders: 100,
+    bytes: 1 << 20,
+};
 
 fn pending(account: u32, nonce: u64, valid_until: u64, cancel: bool) -> Pending {
     let action = if cancel {
@@ -87,13 +92,17 @@ fn arrival_order_is_kept_and_what_is_in_flight_is_left_out() {
     }
     assert_eq!(mempool.add(all[2].clone(), None), Admission::Known);
     let now = TimeMs::new(0);
-    let chosen = mempool.select(&BTreeSet::new(), now, 100, 1 << 20);
+    let chosen = mempool.select(&BTreeSet::new(), now, ROOM);
     assert_eq!(keys(&chosen), keys(&all));
     let in_flight = BTreeSet::from([all[0].key, all[4].key]);
-    let chosen = mempool.select(&in_flight, now, 100, 1 << 20);
+    let chosen = mempool.select(&in_flight, now, ROOM);
     assert_eq!(keys(&chosen), keys(&all[1..4]));
-    assert!(mempool.waiting_beside(&in_flight) > 0);
-    assert_eq!(mempool.waiting_beside(&keys(&all).into_iter().collect()), 0);
+    let waiting = |commands, ahead| Waiting { commands, ahead };
+    assert_eq!(mempool.waiting_beside(&in_flight), waiting(3, true));
+    let in_flight = BTreeSet::from([all[0].key, all[3].key]);
+    assert_eq!(mempool.waiting_beside(&in_flight), waiting(3, false));
+    let all = keys(&all).into_iter().collect();
+    assert_eq!(mempool.waiting_beside(&all), waiting(0, false));
 }
 
 #[test]
@@ -105,11 +114,18 @@ fn cancels_go_first_when_a_block_is_full() {
     for pending in &all {
         mempool.add(pending.clone(), None);
     }
-    let chosen = mempool.select(&BTreeSet::new(), TimeMs::new(0), 3, 1 << 20);
+    let (none, now) = (BTreeSet::new(), TimeMs::new(0));
+    let commands = |commands| Room { commands, ..ROOM };
+    let chosen = mempool.select(&none, now, commands(3));
     assert_eq!(keys(&chosen), [all[4].key, all[5].key, all[0].key]);
     let bytes_max = all[4].bytes.len() + all[5].bytes.len();
-    let chosen = mempool.select(&BTreeSet::new(), TimeMs::new(0), 100, bytes_max);
+    let bytes = |bytes| Room { bytes, ..ROOM };
+    let chosen = mempool.select(&none, now, bytes(bytes_max));
     assert_eq!(keys(&chosen), [all[4].key, all[5].key]);
+    let orders = |orders| Room { orders, ..ROOM };
+    let chosen = mempool.select(&none, now, orders(1));
+    assert_eq!(keys(&chosen), [all[4].key, all[5].key, all[0].key]);
+    assert_eq!(mempool.select(&none, now, orders(4)).len(), 6);
 }
 
 #[test]
@@ -233,12 +249,8 @@ fn everybody_is_answered_once() {
     assert_eq!(mempool.add(done, None), Admission::Executed);
     mempool.expire(Height::new(8), TimeMs::new(49));
     assert!(expired.try_recv().is_err());
-    assert!(
-        mempool
-            .select(&BTreeSet::new(), TimeMs::new(50), 9, 9_999)
-            .len()
-            == 1
-    );
+    let left = mempool.select(&BTreeSet::new(), TimeMs::new(50), ROOM);
+    assert_eq!(left.len(), 1);
     mempool.expire(Height::new(9), TimeMs::new(50));
     assert_eq!(
         expired.try_recv(),
@@ -257,26 +269,46 @@ fn only_what_was_submitted_here_is_gossiped_again() {
     let [own, heard] = [pending(1, 0, 0, true), pending(2, 0, 0, true)];
     mempool.add(own.clone(), Some(TimeMs::new(100)));
     mempool.add(heard, None);
-    assert!(
-        mempool
-            .regossip(TimeMs::new(99), TimeMs::new(399), 9_999)
-            .is_empty()
-    );
-    assert_eq!(
-        mempool.regossip(TimeMs::new(100), TimeMs::new(400), 9_999),
-        std::slice::from_ref(&own.bytes)
-    );
-    assert!(
-        mempool
-            .regossip(TimeMs::new(399), TimeMs::new(700), 9_999)
-            .is_empty()
-    );
+    let mut again = |now| mempool.regossip(300, TimeMs::new(now), 9_999);
+    assert!(again(399).is_empty());
+    assert_eq!(again(400), std::slice::from_ref(&own.bytes));
+    assert!(again(699).is_empty());
+    assert_eq!(again(700).len(), 1, "a cancel waits no longer each time");
     mempool.executed(own.key, outcome(0));
-    assert!(
-        mempool
-            .regossip(TimeMs::new(900), TimeMs::new(999), 9_999)
-            .is_empty()
-    );
+    let late = mempool.regossip(300, TimeMs::new(9_999), 9_999);
+    assert!(late.is_empty());
+}
+
+#[test]
+fn an_order_that_waits_in_a_queue_is_gossiped_ever_more_rarely() {
+    let mut mempool = Mempool::new(MempoolLimits::default());
+    mempool.add(pending(1, 0, 0, false), Some(TimeMs::new(0)));
+    let again = |now: &u64| {
+        let again = mempool.regossip(300, TimeMs::new(*now), 9_999);
+        !again.is_empty()
+    };
+    let times: Vec<u64> = (0..200).map(|step| step * 100).filter(again).collect();
+    assert_eq!(times, [300, 900, 2_100, 4_500, 9_300, 14_100, 18_900]);
+}
+
+#[test]
+fn fewer_orders_may_wait_when_blocks_are_small() {
+    let limits = MempoolLimits {
+        blocks_waiting_max: 2,
+        ..MempoolLimits::default()
+    };
+    let mut mempool = Mempool::new(limits);
+    for nonce in 0..6 {
+        mempool.add(pending(1, nonce, 0, false), None);
+    }
+    let next = pending(2, 0, 0, false);
+    let (order, len) = (next.checked.command(), next.bytes.len());
+    assert!(!mempool.sheds(order, len));
+    mempool.set_window(3);
+    assert!(mempool.sheds(order, len));
+    assert!((mempool.pressure() - 1.0).abs() < 1e-9);
+    mempool.set_window(4);
+    assert!(!mempool.sheds(order, len));
 }
 
 #[test]
