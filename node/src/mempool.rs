@@ -4,7 +4,7 @@
 //! arrival order, who goes ahead when a block is full, who waits for which answer, and what was executed
 //! lately. **Never** drops an admitted command before it was executed or can no longer execute (I3).
 
-use std::collections::{BTreeMap, BTreeSet, VecDeque};
+use std::collections::{BTreeMap, BTreeSet, HashMap, VecDeque};
 use std::sync::Arc;
 
 use bytes::Bytes;
@@ -117,14 +117,14 @@ pub struct Mempool {
     /// Those that go ahead of orders.
     ahead: BTreeSet<u64>,
     expiries: BTreeSet<(TimeMs, u64)>,
-    by_key: BTreeMap<Digest, u64>,
+    by_key: HashMap<Digest, u64>,
     by_submitter: BTreeMap<Submitter, u32>,
     /// Of those, how many do not go ahead of orders.
     in_line: BTreeMap<Submitter, u32>,
     local: BTreeSet<u64>,
     bytes: usize,
     waiters: BTreeMap<Digest, Vec<Waiter>>,
-    executed: BTreeMap<Digest, Arc<Outcome>>,
+    executed: HashMap<Digest, Arc<Outcome>>,
     executed_order: VecDeque<Digest>,
 }
 

@@ -4,6 +4,8 @@
 //! them, measurement, the exit condition. What is still broken after the last fault is mended: halted
 //! validators go on, links heal, dead validators start.
 
+use std::ops::Range;
+use std::sync::Arc;
 use std::time::{Duration, SystemTime};
 
 use lifeboat_engine::types::Height;
@@ -15,7 +17,7 @@ use super::load::{Fate, Load, Record};
 use super::maker::Maker;
 use super::quiet::Quiet;
 use super::scene::{DrillError, DrillSettings, Scene, Tell};
-use super::storm::{Orders, Probe, Prober, Storm, p99, resident_mib};
+use super::storm::{Orders, Prober, Probes, Signals, Storm, p99, resident_mib};
 use super::strike::strike;
 use crate::evidence::{self, DrillReport, Figures, Moment, Traced, millis, mode_name};
 use crate::market::{Stress, StressFile};
@@ -68,6 +70,8 @@ pub struct Run<'a, 'b> {
     pub orders: Option<Orders>,
     /// The storm that blows.
     pub storm: Option<Storm>,
+    /// What tells the prober that it is over.
+    pub signals: Option<Arc<Signals>>,
     /// When it began and when it ended.
     pub stormed: Option<(Duration, Duration)>,
     /// What recoveries came to: the last published height that all were rebuilt to.
@@ -197,6 +201,7 @@ fn one_run(
         suspects: Vec::new(),
         orders,
         storm: None,
+        signals: prober.as_ref().map(Prober::signals),
         stormed: None,
         rebuilt: None,
         number,
@@ -233,13 +238,14 @@ fn one_run(
 fn weigh(
     report: &mut DrillReport,
     (began, ended): (Duration, Duration),
-    probes: &[Probe],
+    probes: &Probes,
     records: &[Record],
 ) {
-    let calm = || probes.iter().filter(move |probe| probe.sent < began);
+    let cancels = &probes.cancels;
+    let calm = || cancels.iter().filter(move |probe| probe.sent < began);
     let storm = || {
         let within = began + SETTLING..ended;
-        probes
+        cancels
             .iter()
             .filter(move |probe| within.contains(&probe.sent))
     };
@@ -262,31 +268,37 @@ fn weigh(
     for (name, value) in figures {
         report.figures.insert(name.to_owned(), value);
     }
-    let latency = |from: Duration, to: Duration| {
-        let due = records.iter().filter(|one| (from..to).contains(&one.due));
-        let answered = due.filter(|one| one.acknowledged());
-        let mut all: Vec<f64> = answered.map(|one| millis(one.answered - one.due)).collect();
-        all.sort_by(f64::total_cmp);
-        all.get(all.len() / 2).copied()
-    };
-    let Some(before) = latency(Duration::ZERO, began) else {
+    let load: Vec<_> = records
+        .iter()
+        .filter(|one| one.acknowledged())
+        .map(|one| (one.due, one.answered - one.due))
+        .collect();
+    let Some(before) = median(&load, Duration::ZERO..began) else {
         return report.finding("no order was answered before the storm");
     };
-    let calm = (0..60).map(|step| WINDOW * step).find(|after| {
-        let from = ended + *after;
-        latency(from, from + WINDOW).is_some_and(|now| now <= 2.0 * before)
-    });
-    report
-        .figures
-        .insert("order_before_ms_median".into(), before);
-    match calm {
-        Some(after) => drop(
-            report
-                .figures
-                .insert("calm_after_ms".into(), millis(after + WINDOW)),
-        ),
+    let as_before = |orders: &[(Duration, Duration)]| {
+        (0..60).map(|step| WINDOW * step).find(|after| {
+            let from = ended + *after;
+            median(orders, from..from + WINDOW).is_some_and(|now| now <= 2.0 * before)
+        })
+    };
+    let figures = &mut report.figures;
+    figures.insert("order_before_ms_median".into(), before);
+    if let Some(after) = as_before(&load) {
+        figures.insert("load_calm_after_ms".into(), millis(after + WINDOW));
+    }
+    match as_before(&probes.orders) {
+        Some(after) => drop(figures.insert("calm_after_ms".into(), millis(after + WINDOW))),
         None => report.finding("orders were never answered as before the storm"),
     }
+}
+
+/// The median time, in milliseconds, of those that began then.
+fn median(all: &[(Duration, Duration)], when: Range<Duration>) -> Option<f64> {
+    let then = all.iter().filter(|(begun, _)| when.contains(begun));
+    let mut times: Vec<f64> = then.map(|(_, took)| millis(*took)).collect();
+    times.sort_by(f64::total_cmp);
+    times.get(times.len() / 2).copied()
 }
 
 fn since_epoch_ms() -> f64 {
@@ -420,6 +432,9 @@ impl Run<'_, '_> {
         let ids = self.scene.fleet.process_ids();
         self.figure("resident_after_mib", resident_mib(&ids));
         let tally = storm.end();
+        if let Some(signals) = &self.signals {
+            signals.calm();
+        }
         let now = self.load.now();
         let began = self.stormed.map_or(now, |(began, _)| began);
         self.stormed = Some((began, now));

@@ -72,10 +72,33 @@ pub struct Probe {
     pub waited: Duration,
 }
 
+/// What a prober measured.
+#[derive(Clone, Debug, Default)]
+pub struct Probes {
+    /// Its cancels, until the calm.
+    pub cancels: Vec<Probe>,
+    /// Its orders after that: when each was first sent, and until it was executed.
+    pub orders: Vec<(Duration, Duration)>,
+}
+
+/// What tells a prober what to do.
+#[derive(Debug, Default)]
+pub struct Signals {
+    calm: AtomicBool,
+    stopping: AtomicBool,
+}
+
+impl Signals {
+    /// From now on orders are probed, no cancels.
+    pub fn calm(&self) {
+        self.calm.store(true, Ordering::SeqCst);
+    }
+}
+
 /// A prober under way.
 pub struct Prober {
-    stopping: Arc<AtomicBool>,
-    thread: JoinHandle<Vec<Probe>>,
+    signals: Arc<Signals>,
+    thread: JoinHandle<Probes>,
 }
 
 fn participant(scene: &Scene, back: u32) -> Participant {
@@ -240,18 +263,24 @@ impl Stormer {
 impl Prober {
     /// Begins to rest and cancel orders at one validator; `began` is the load's clock.
     pub fn begin(scene: &Scene, began: Instant) -> Self {
-        let stopping = Arc::new(AtomicBool::new(false));
+        let signals = Arc::new(Signals::default());
         let (listed, _) = scene.targets[0];
         let who = participant(scene, 1);
         let address = scene.fleet.ingress()[0];
-        let stop = stopping.clone();
-        let thread = thread::spawn(move || probe(address, who, listed, (began, &stop)));
-        Self { stopping, thread }
+        let told = signals.clone();
+        let thread = thread::spawn(move || probe(address, who, listed, (began, &told)));
+        Self { signals, thread }
+    }
+
+    /// What tells it what to do.
+    pub fn signals(&self) -> Arc<Signals> {
+        self.signals.clone()
     }
 
     /// Ends it.
-    pub fn end(self) -> Vec<Probe> {
-        self.stopping.store(true, Ordering::SeqCst);
+    pub fn end(self) -> Probes {
+        self.signals.calm();
+        self.signals.stopping.store(true, Ordering::SeqCst);
         self.thread.join().unwrap_or_default()
     }
 }
@@ -260,28 +289,43 @@ fn probe(
     address: SocketAddr,
     mut who: Participant,
     listed: Listed,
-    (began, stopping): (Instant, &AtomicBool),
-) -> Vec<Probe> {
-    let mut probes = Vec::new();
+    (began, signals): (Instant, &Signals),
+) -> Probes {
+    let mut probes = Probes::default();
     let Ok(mut client) = BlockingClient::connect(address, ANSWER) else {
         return probes;
     };
-    let order = Action::PlaceOrder(listed.order(Side::Buy, listed.lots(1), listed.tick));
-    let orders: Vec<Command> = (0..STOCK).map(|_| who.sign(order.clone())).collect();
+    let order = listed.order(Side::Buy, listed.lots(1), listed.tick);
+    let resting = Action::PlaceOrder(order.clone());
+    let orders: Vec<Command> = (0..STOCK).map(|_| who.sign(resting.clone())).collect();
     for resting in rest(&mut client, orders).unwrap_or_default() {
-        if stopping.load(Ordering::SeqCst) {
+        if signals.calm.load(Ordering::SeqCst) {
             break;
         }
         thread::sleep(PROBE_EVERY);
         let cancel = who.sign(Action::CancelOrder(OrderRef::Id(resting)));
         let (sent, sent_at) = (began.elapsed(), wall(SystemTime::now()));
         if let Some(outcome) = ask(&mut client, &cancel) {
-            probes.push(Probe {
+            probes.cancels.push(Probe {
                 sent,
                 answered: began.elapsed().saturating_sub(sent),
                 waited: Duration::from_millis(outcome.time.since(sent_at)),
             });
         }
+    }
+    let fleeting = Action::PlaceOrder(PlaceOrder {
+        time_in_force: TimeInForce::ImmediateOrCancel,
+        ..order
+    });
+    while !signals.stopping.load(Ordering::SeqCst) {
+        let (command, sent) = (who.sign(fleeting.clone()), began.elapsed());
+        // One that is shed is sent again: that time counts too.
+        while ask(&mut client, &command).is_none() && !signals.stopping.load(Ordering::SeqCst) {
+            thread::sleep(PROBE_EVERY);
+        }
+        let answered = began.elapsed().saturating_sub(sent);
+        probes.orders.push((sent, answered));
+        thread::sleep(PROBE_EVERY);
     }
     probes
 }
