@@ -29,8 +29,9 @@ pub struct MempoolLimits {
     pub orders_max: usize,
     /// And no more than go into so many blocks, when the venue is short of time and blocks are small.
     pub blocks_waiting_max: usize,
-    /// Orders and quotes of one account that wait: nobody fills the venue's room alone.
-    pub orders_per_account_max: u32,
+    /// Orders and quotes of one account that wait: nobody fills the venue's room alone. Where the room is taken,
+    /// an account may still have its equal share of it waiting, up to twice the room in all.
+    pub orders_per_account_max: usize,
     /// Outcomes of executed commands that are remembered.
     pub remembered_max: usize,
 }
@@ -119,8 +120,8 @@ pub struct Mempool {
     expiries: BTreeSet<(TimeMs, u64)>,
     by_key: HashMap<Digest, u64>,
     by_submitter: BTreeMap<Submitter, u32>,
-    /// Of those, how many do not go ahead of orders.
-    in_line: BTreeMap<Submitter, u32>,
+    /// Of those, the ones that do not go ahead of orders, in the order of arrival.
+    lines: BTreeMap<Submitter, BTreeSet<u64>>,
     local: BTreeSet<u64>,
     bytes: usize,
     waiters: BTreeMap<Digest, Vec<Waiter>>,
@@ -259,7 +260,11 @@ impl Mempool {
                 Rank::Ahead => false,
                 Rank::InLine => line >= 2 * most,
                 Rank::Order => {
-                    line >= most || self.in_line_of(command) >= self.limits.orders_per_account_max
+                    let own = self.in_line_of(command);
+                    let share = (most / self.lines.len().max(1)).max(1);
+                    line >= 2 * most
+                        || own >= self.limits.orders_per_account_max
+                        || line >= most && own >= share
                 }
             }
     }
@@ -282,9 +287,9 @@ impl Mempool {
         line as f64 / self.orders_max().max(1) as f64
     }
 
-    fn in_line_of(&self, command: &Command) -> u32 {
-        let own = self.in_line.get(&submitter(command)).copied();
-        own.unwrap_or(0)
+    fn in_line_of(&self, command: &Command) -> usize {
+        let own = self.lines.get(&submitter(command));
+        own.map_or(0, BTreeSet::len)
     }
 
     fn waiting_of(&self, command: &Command) -> u32 {
@@ -338,7 +343,7 @@ impl Mempool {
         if ahead {
             self.ahead.insert(id);
         } else {
-            *self.in_line.entry(entry.submitter).or_default() += 1;
+            self.lines.entry(entry.submitter).or_default().insert(id);
         }
         if entry.valid_until.get() != 0 {
             self.expiries.insert((entry.valid_until, id));
@@ -348,13 +353,22 @@ impl Mempool {
         }
     }
 
+    fn leave_line(&mut self, id: u64, whose: Submitter) {
+        if let Some(line) = self.lines.get_mut(&whose) {
+            line.remove(&id);
+            if line.is_empty() {
+                self.lines.remove(&whose);
+            }
+        }
+    }
+
     fn remove(&mut self, id: u64) -> Option<Entry> {
         let entry = self.entries.remove(&id)?;
         self.by_key.remove(&entry.pending.key);
         one_less(&mut self.by_submitter, entry.submitter);
         self.bytes -= entry.pending.bytes.len();
         if !self.ahead.remove(&id) {
-            one_less(&mut self.in_line, entry.submitter);
+            self.leave_line(id, entry.submitter);
         }
         self.expiries.remove(&(entry.valid_until, id));
         self.local.remove(&id);
@@ -419,7 +433,7 @@ impl Mempool {
     }
 
     /// The commands for a block: arrival order, without `excluded` and what is expired at `time`.
-    /// When they do not all fit, those that rank ahead of orders come first.
+    /// When they do not all fit, those that rank ahead of orders come first, then orders by turns.
     pub fn select(&self, excluded: &BTreeSet<Digest>, time: TimeMs, room: Room) -> Vec<Pending> {
         let mut taking = Taking {
             room,
@@ -439,15 +453,26 @@ impl Mempool {
         let ahead = self.ahead.iter().filter_map(|id| self.entries.get(id));
         ahead.filter(usable).for_each(|entry| taking.take(entry));
         taking.room.commands = taking.room.commands.min(taking.taken.len() + room.orders);
-        for (id, entry) in &self.entries {
-            if taking.is_full() {
-                break;
-            }
-            if !self.ahead.contains(id) && usable(&entry) {
-                taking.take(entry);
-            }
-        }
+        let left = taking.room.commands - taking.taken.len();
+        let line = self.in_turn(left + excluded.len());
+        let line = line.iter().filter_map(|id| self.entries.get(id));
+        line.filter(usable).for_each(|entry| taking.take(entry));
         taking.taken
+    }
+
+    /// The first so many orders, everybody's first before anybody's second: who sends a few does not wait for
+    /// those who send many.
+    fn in_turn(&self, count: usize) -> Vec<u64> {
+        let lines = self.lines.values();
+        let mut places: Vec<(usize, u64)> = lines
+            .flat_map(|line| line.iter().copied().enumerate())
+            .collect();
+        if count < places.len() {
+            places.select_nth_unstable(count);
+            places.truncate(count);
+        }
+        places.sort_unstable();
+        places.into_iter().map(|(_, id)| id).collect()
     }
 
     /// Commands submitted here that peers should hear of again, at most `bytes_max` bytes: what ranks ahead

@@ -164,8 +164,12 @@ fn orders_are_shed_first_and_cancels_find_room() {
     assert!(sheds(&mempool, 1, false), "one account has its share");
     assert!(!sheds(&mempool, 2, false));
     mempool.add(pending(2, 0, 0, false), None);
-    assert!(sheds(&mempool, 3, false), "everybody's share is taken");
     assert!((mempool.pressure() - 1.0).abs() < 1e-9);
+    assert!(sheds(&mempool, 2, false), "the room is taken");
+    assert!(
+        !sheds(&mempool, 3, false),
+        "but for those who have none of it"
+    );
     for nonce in 2..9 {
         assert!(!sheds(&mempool, 1, true));
         mempool.add(pending(1, nonce, 0, true), None);
@@ -175,7 +179,39 @@ fn orders_are_shed_first_and_cancels_find_room() {
         "cancels press nobody"
     );
     // What a peer let in is never refused for a share.
-    assert_eq!(mempool.add(pending(3, 0, 0, false), None), Admission::Added);
+    for account in 3..6 {
+        let heard = pending(account, 0, 0, false);
+        assert_eq!(mempool.add(heard, None), Admission::Added);
+    }
+    assert!(sheds(&mempool, 7, false), "twice the room is taken");
+}
+
+#[test]
+fn a_crowded_block_takes_everybodys_first_order_before_anybodys_second() {
+    let mut mempool = Mempool::new(MempoolLimits::default());
+    let many: Vec<Pending> = (0..5).map(|nonce| pending(1, nonce, 0, false)).collect();
+    let few: Vec<Pending> = (2..4)
+        .map(|account| pending(account, 0, 0, false))
+        .collect();
+    for pending in many.iter().chain(&few) {
+        mempool.add(pending.clone(), None);
+    }
+    let (none, now) = (BTreeSet::new(), TimeMs::new(0));
+    let orders = |orders| Room { orders, ..ROOM };
+    let chosen = mempool.select(&none, now, orders(4));
+    let turns = [&many[0], &few[0], &few[1], &many[1]].map(|pending| pending.key);
+    assert_eq!(keys(&chosen), turns);
+    let in_flight = turns.into_iter().collect();
+    let chosen = mempool.select(&in_flight, now, orders(2));
+    assert_eq!(
+        keys(&chosen),
+        keys(&many[2..4]),
+        "in the order of the account's own"
+    );
+    assert_eq!(
+        keys(&mempool.select(&none, now, orders(7))),
+        keys(&[many, few].concat())
+    );
 }
 
 #[test]
