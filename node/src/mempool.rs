@@ -4,7 +4,7 @@
 //! arrival order, who goes ahead when a block is full, who waits for which answer, and what was executed
 //! lately. **Never** drops an admitted command before it was executed or can no longer execute (I3).
 
-use std::collections::{BTreeMap, BTreeSet, HashMap, VecDeque};
+use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::sync::Arc;
 
 use bytes::Bytes;
@@ -118,14 +118,14 @@ pub struct Mempool {
     /// Those that go ahead of orders.
     ahead: BTreeSet<u64>,
     expiries: BTreeSet<(TimeMs, u64)>,
-    by_key: HashMap<Digest, u64>,
+    by_key: BTreeMap<Digest, u64>,
     by_submitter: BTreeMap<Submitter, u32>,
     /// Of those, the ones that do not go ahead of orders, in the order of arrival.
     lines: BTreeMap<Submitter, BTreeSet<u64>>,
     local: BTreeSet<u64>,
     bytes: usize,
     waiters: BTreeMap<Digest, Vec<Waiter>>,
-    executed: HashMap<Digest, Arc<Outcome>>,
+    executed: BTreeMap<Digest, Arc<Outcome>>,
     executed_order: VecDeque<Digest>,
 }
 
@@ -255,14 +255,15 @@ impl Mempool {
     /// is looked at. Orders are refused long before anything else is.
     pub fn sheds(&self, command: &Command, len: usize) -> bool {
         let (line, most) = (self.entries.len() - self.ahead.len(), self.orders_max());
+        let crammed = line >= 2 * self.limits.orders_max;
         self.is_full(command, len)
             || match Rank::of(command) {
                 Rank::Ahead => false,
-                Rank::InLine => line >= 2 * most,
+                Rank::InLine => crammed,
                 Rank::Order => {
                     let own = self.in_line_of(command);
                     let share = (most / self.lines.len().max(1)).max(1);
-                    line >= 2 * most
+                    crammed
                         || own >= self.limits.orders_per_account_max
                         || line >= most && own >= share
                 }
