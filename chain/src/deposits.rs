@@ -135,7 +135,7 @@ impl DepositWatcher {
         let flow = port
             .storage(at, address, &[layout::slot(layout::FLOW)])
             .await?;
-        let count = flow.first().map_or(0, |flow| layout::field(*flow, 192));
+        let count = flow.first().map_or(0, |flow| layout::deposits(*flow));
         Ok((count, self.hash_at(at, count).await?))
     }
 

@@ -9,15 +9,15 @@ pub const SUMMARY_DIGEST: u64 = 5;
 /// `Flow`: what came in and went out.
 pub const FLOW: u64 = 6;
 /// The hash over the deposits up to and with a number.
-pub const DEPOSIT_HASHES: u64 = 8;
+pub const DEPOSIT_HASHES: u64 = 7;
 /// Requests for forced withdrawal.
-pub const REQUESTS: u64 = 9;
+pub const REQUESTS: u64 = 8;
 /// How many there are.
-pub const REQUEST_COUNT: u64 = 10;
+pub const REQUEST_COUNT: u64 = 9;
 /// What the pool bought under a checkpoint, by account.
-pub const CRYSTAL_OF: u64 = 12;
+pub const CRYSTAL_OF: u64 = 11;
 /// `Crystals`: how many, and what is held for them.
-pub const CRYSTALS: u64 = 11;
+pub const CRYSTALS: u64 = 10;
 
 /// A variable's slot.
 pub fn slot(number: u64) -> B256 {
@@ -36,6 +36,11 @@ pub fn entry_of(mapping: u64, key: Address) -> B256 {
 
 fn entry_of_word(mapping: u64, key: B256) -> B256 {
     keccak256([key.0, slot(mapping).0].concat())
+}
+
+/// How many deposits `Flow` counts; whether the vault is past its life stands in the same 64 bits.
+pub fn deposits(flow: U256) -> u64 {
+    field(flow, 192) & ((1 << 56) - 1)
 }
 
 /// The 64-bit field at a bit of a word.

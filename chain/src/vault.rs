@@ -227,9 +227,8 @@ impl Vault {
         let newest = self.head().await?.number;
         let kept = ROOTS_KEPT.min(newest);
         for number in (newest - kept + 1..=newest).rev() {
-            let slot = U256::from(number % ROOTS_KEPT);
-            let call = LifeboatVault::withdrawalRootsCall { slot };
-            if self.own(call).await?.0 == root.0 {
+            let place = U256::from(number % ROOTS_KEPT);
+            if self.own(LifeboatVault::withdrawalRootsCall(place)).await?.0 == root.0 {
                 return Ok(Some(number));
             }
         }
@@ -345,7 +344,7 @@ impl Vault {
     /// Sum and count of all deposits.
     pub async fn deposits(&self) -> Result<(u64, u64), ChainError> {
         let flow = self.own(LifeboatVault::flowCall {}).await?;
-        Ok((flow.deposited, flow.deposits))
+        Ok((flow.deposited, flow.deposits.to()))
     }
 
     /// Deposits for `owner` what the sender has approved, in units of the token.
@@ -411,11 +410,15 @@ impl Vault {
             .await
     }
 
+    /// Sends what is left to the pool, once everybody has left.
+    pub async fn sweep(&self) -> Result<Receipt, ChainError> {
+        self.do_(LifeboatVault::sweepCall {}).await
+    }
+
     /// Fixes the prices of a frozen vault.
     pub async fn fix_prices(&self, summary: &[u8]) -> Result<Receipt, ChainError> {
         let summary = summary.to_vec().into();
-        self.do_(LifeboatVault::fixPricesCall { summary_: summary })
-            .await
+        self.do_(LifeboatVault::fixPricesCall { summary }).await
     }
 
     /// Pays, or notes, an account's exit.

@@ -99,6 +99,15 @@ pub async fn everybody_leaves(
     check(dust < u64::from(certified.accounts()), || {
         format!("rounding left {dust} units in the vault")
     })?;
+    // Now anybody may send what nobody owns to the pool.
+    let pool = world.vault.pool().await?;
+    let before = world.vault.balance_of(pool).await?;
+    world.vault.sweep().await?;
+    let swept = world.vault.balance_of(pool).await?.saturating_sub(before);
+    let remaining = world.vault.balance_of(world.vault.address()).await?;
+    check(swept == left && remaining == 0, || {
+        format!("{remaining} units stay in the vault, {swept} of {left} went to the pool")
+    })?;
     gas.sort_unstable();
     Ok(LeavingReport {
         accounts: certified.accounts(),
