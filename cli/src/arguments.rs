@@ -42,6 +42,8 @@ pub enum Command {
     Deposit(DepositArguments),
     /// Take money out of a venue into one's own hands on its chain
     Withdraw(WithdrawArguments),
+    /// Let a key trade for an account, or no longer: by default a new API key for the gateway
+    Session(SessionArguments),
     /// Serve a venue's embedded chain without the venue: to try its end
     Chain(ServeChainArguments),
     /// Put a vault and an account to leave it with on a development chain
@@ -398,6 +400,35 @@ pub struct DepositArguments {
     /// End with one JSON object as the last line
     #[arg(long)]
     pub json: bool,
+}
+
+/// Options of `session`.
+#[derive(Args)]
+pub struct SessionArguments {
+    /// Folder of a venue that runs on this machine
+    #[arg(long, default_value = "lifeboat-data", value_name = "DIR")]
+    pub data: PathBuf,
+    /// File with the owner's key. Without it, LIFEBOAT_KEY
+    #[arg(long, value_name = "FILE")]
+    pub key_file: Option<PathBuf>,
+    /// Register this ed25519 public key (hex) instead of making an API key
+    #[arg(long, value_name = "KEY", value_parser = session_key)]
+    pub register: Option<[u8; 32]>,
+    /// Take this ed25519 public key's right away
+    #[arg(long, value_name = "KEY", value_parser = session_key, conflicts_with = "register")]
+    pub revoke: Option<[u8; 32]>,
+    /// For how many days it may trade
+    #[arg(long, default_value_t = 90, value_parser = clap::value_parser!(u64).range(1..=3_650))]
+    pub days: u64,
+    /// End with one JSON object as the last line
+    #[arg(long)]
+    pub json: bool,
+}
+
+fn session_key(text: &str) -> Result<[u8; 32], String> {
+    let bytes = lifeboat_node::keys::from_hex(text.trim_start_matches("0x"));
+    let key = bytes.and_then(|bytes| bytes.try_into().ok());
+    key.ok_or_else(|| "an ed25519 public key is 32 bytes in hex".to_owned())
 }
 
 /// Options of `withdraw`.

@@ -26,6 +26,7 @@ mod recover;
 mod relay;
 mod run;
 mod say;
+mod session;
 mod settlement;
 mod settlement_drill;
 mod signals;
@@ -78,6 +79,7 @@ fn dispatch(arguments: Arguments) -> Result<()> {
         Command::Chain(arguments) => chain::chain(&arguments),
         Command::Deposit(arguments) => money::deposit(&arguments),
         Command::Withdraw(arguments) => money::withdraw(&arguments),
+        Command::Session(arguments) => session::session(&arguments),
         Command::Anchor(arguments) => anchor::anchor(&arguments),
         Command::Practice(arguments) => practice::practice(&arguments),
         Command::Backtest(arguments) => backtest::backtest(&arguments),

@@ -113,13 +113,13 @@ pub fn withdraw(arguments: &WithdrawArguments) -> Result<()> {
             recipient,
             amount: Cash::new(i64::try_from(amount)?),
         };
-        let number = order(
-            &venue,
-            &key,
-            AccountId::new(u32::try_from(account)?),
-            action,
-        )
-        .await?;
+        let account_id = AccountId::new(u32::try_from(account)?);
+        let events = order(&venue, &key, account_id, action).await?;
+        let number = events.iter().find_map(|event| match event {
+            Event::Withdrawn { number, .. } => Some(*number),
+            _ => None,
+        });
+        let number = number.context("the venue applied it without a withdrawal")?;
         say.line(format!(
             "Withdrawal {number}: {} USDC left account {account}.",
             arguments.amount
@@ -133,13 +133,13 @@ pub fn withdraw(arguments: &WithdrawArguments) -> Result<()> {
     })
 }
 
-/// Has the venue order what the owner signs. Returns the withdrawal's number.
-async fn order(
+/// Has the venue order what the owner signs. Returns what it did.
+pub async fn order(
     venue: &RunningFile,
     key: &ChainKey,
     account: AccountId,
     action: Action,
-) -> Result<u32> {
+) -> Result<Vec<Event>> {
     let chain = ask(venue, "lifeboat/status", json!({})).await?;
     let chain: Option<[u8; 32]> = chain["chain"]
         .as_str()
@@ -166,19 +166,13 @@ async fn order(
     let refused = |reject: Reject| format!("{reject:?} (code {})", reject.code());
     match client.submit(1, command).await? {
         Reply::Outcome { outcome, .. } => match outcome.verdict {
-            Verdict::Applied => {
-                let number = outcome.events.iter().find_map(|event| match event {
-                    Event::Withdrawn { number, .. } => Some(*number),
-                    _ => None,
-                });
-                number.context("the venue applied it without a withdrawal")
-            }
-            Verdict::Rejected(reject) => bail!("nothing was withdrawn: {}", refused(reject)),
-            Verdict::Quarantined => bail!("nothing was withdrawn: the command was quarantined"),
+            Verdict::Applied => Ok(outcome.events),
+            Verdict::Rejected(reject) => bail!("nothing was done: {}", refused(reject)),
+            Verdict::Quarantined => bail!("nothing was done: the command was quarantined"),
         },
-        Reply::Refused { reject, .. } => bail!("nothing was withdrawn: {}", refused(reject)),
-        Reply::Expired { .. } => bail!("nothing was withdrawn: the venue did not order it in time"),
-        Reply::Busy { .. } => bail!("nothing was withdrawn: the venue is busy; try again"),
+        Reply::Refused { reject, .. } => bail!("nothing was done: {}", refused(reject)),
+        Reply::Expired { .. } => bail!("nothing was done: the venue did not order it in time"),
+        Reply::Busy { .. } => bail!("nothing was done: the venue is busy; try again"),
         _ => bail!(
             "what became of it is not known: ask again with lifeboat/get_account before repeating it"
         ),
@@ -229,7 +223,7 @@ async fn settled(
     }
 }
 
-async fn account_of(venue: &RunningFile, owner: Address) -> Result<Value> {
+pub async fn account_of(venue: &RunningFile, owner: Address) -> Result<Value> {
     ask(
         venue,
         "lifeboat/get_account",

@@ -24,6 +24,7 @@ use crate::opening::open_auctions;
 use crate::publish::published;
 use crate::relay::{feed, relay};
 use crate::say::Say;
+use crate::session::adopt;
 use crate::settlement::RunningFile;
 use crate::signals::asked_to_stop;
 use crate::vault::{OpenVault, SettlementPlan, VaultFile, settlement_plan};
@@ -244,6 +245,7 @@ impl Embedded {
             ..Config::default()
         };
         let gateway = Gateway::new(config, venue, self.keys.clone());
+        tokio::spawn(adopt(arguments.data.clone(), gateway.clone()));
         gateway
             .start()
             .await

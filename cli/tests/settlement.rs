@@ -123,6 +123,42 @@ fn buy(venue: &Venue, owner: &Owner, account: u32) -> u32 {
     })
 }
 
+/// The owner lets a new API key trade: it sees the account, rests an order, and cannot after it was revoked.
+fn trade_by_api_key(venue: &Venue, owner: &Owner, account: u32) {
+    let made = owner.object("session", &["--days", "1"]);
+    assert_eq!(made["account"], account, "{made}");
+    let grant = json!({"grant_type": "client_credentials", "client_id": made["client_id"],
+        "client_secret": made["client_secret"]});
+    let deadline = Instant::now() + PATIENCE;
+    let token = loop {
+        let (_, answer) = venue.post("public/auth", grant.clone(), None);
+        if let Some(token) = answer["result"]["access_token"].as_str() {
+            break token.to_owned();
+        }
+        assert!(
+            Instant::now() < deadline,
+            "the gateway never heard of the key: {answer}"
+        );
+        std::thread::sleep(Duration::from_millis(100));
+    };
+    let ask = |method: &str, params: Value| venue.post(method, params, Some(&token)).1;
+    let held = ask(
+        "private/get_positions",
+        json!({"currency": "any", "kind": "option"}),
+    );
+    assert_eq!(held["result"].as_array().map(Vec::len), Some(1), "{held}");
+    let (name, price) = venue.quoted();
+    let order = json!({"instrument_name": name, "amount": 0.01, "type": "limit", "post_only": true,
+        "price": (price * 0.9).floor()});
+    let rests = ask("private/buy", order.clone());
+    assert_eq!(rests["result"]["order"]["order_state"], "open", "{rests}");
+    assert_eq!(ask("private/cancel_all", json!({}))["result"], 1);
+    let session = made["session"].as_str().unwrap();
+    owner.object("session", &["--revoke", session]);
+    let refused = ask("private/buy", order);
+    assert!(refused["error"]["code"].is_i64(), "{refused}");
+}
+
 /// Calls a chain's node.
 fn rpc(url: &str, method: &str, params: Value) -> Value {
     let address: SocketAddr = url.trim_start_matches("http://").parse().unwrap();
@@ -149,6 +185,7 @@ fn live_with(venue: &Venue, owner: &Owner) -> u32 {
     let paid = owner.object("deposit", &["--amount", "2000", "--new-key"]);
     let account = u32::try_from(paid["account"].as_u64().unwrap()).unwrap();
     buy(venue, owner, account);
+    trade_by_api_key(venue, owner, account);
     let proof = owner.path("withdrawal.json");
     let out = owner.object("withdraw", &["--amount", "250.5", "--proof", &proof]);
     assert_eq!(out["number"], 0, "{out}");

@@ -5,7 +5,7 @@
 //! one.
 
 use std::collections::BTreeMap;
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError, RwLock};
 
 use hmac::Mac;
 use sha2::{Digest as _, Sha256};
@@ -75,7 +75,7 @@ struct Tables {
 /// Authenticates requests.
 #[derive(Debug)]
 pub struct Auth {
-    keys: ApiKeys,
+    keys: RwLock<ApiKeys>,
     tables: Mutex<Tables>,
 }
 
@@ -83,14 +83,20 @@ impl Auth {
     /// Over a set of keys.
     pub fn new(keys: ApiKeys) -> Self {
         Self {
-            keys,
+            keys: RwLock::new(keys),
             tables: Mutex::default(),
         }
     }
 
-    /// The keys.
-    pub const fn keys(&self) -> &ApiKeys {
-        &self.keys
+    /// Takes keys over that were not known; those that are stay as they are.
+    pub fn adopt(&self, keys: &ApiKeys) {
+        let mut known = self.keys.write().unwrap_or_else(PoisonError::into_inner);
+        known.adopt(keys);
+    }
+
+    fn known(&self, id: &str) -> Option<Arc<ApiKey>> {
+        let keys = self.keys.read().unwrap_or_else(PoisonError::into_inner);
+        keys.get(id).cloned()
     }
 
     fn tables(&self) -> MutexGuard<'_, Tables> {
@@ -115,11 +121,11 @@ impl Auth {
     fn by_secret(&self, params: &Params) -> Result<Arc<ApiKey>, RpcError> {
         let id = params.required_text("client_id")?;
         let secret = params.required_text("client_secret")?;
-        let known = self.keys.get(id);
-        let expected = known.map_or("", |key| key.client_secret.as_str());
+        let known = self.known(id);
+        let expected = known.as_ref().map_or("", |key| key.client_secret.as_str());
         let equal = Sha256::digest(secret).ct_eq(&Sha256::digest(expected));
         match known {
-            Some(key) if bool::from(equal) => Ok(Arc::clone(key)),
+            Some(key) if bool::from(equal) => Ok(key),
             _ => Err(bad_credentials()),
         }
     }
@@ -202,9 +208,10 @@ impl Auth {
         timestamp: &str,
         now_ms: u64,
     ) -> Result<Arc<ApiKey>, RpcError> {
-        let known = self.keys.get(id);
+        let known = self.known(id);
         let mut mac = hmac(
             known
+                .as_ref()
                 .map_or("", |key| key.client_secret.as_str())
                 .as_bytes(),
         );
@@ -215,7 +222,7 @@ impl Auth {
             return Err(bad_credentials());
         };
         self.first_use(timestamp, &given, now_ms)?;
-        Ok(Arc::clone(key))
+        Ok(key)
     }
 
     /// Refuses a signature whose time is outside the window, or that was used before.

@@ -1,6 +1,6 @@
 //! The gateway itself: what its parts share, and the task that follows the venue's blocks.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
@@ -39,6 +39,8 @@ pub struct State {
     pub memory: Memory,
     /// Who listens to what.
     pub hub: Hub,
+    /// Accounts that are served from the next block on.
+    joining: BTreeSet<AccountId>,
 }
 
 /// The gateway: shared by its sockets and the task that follows blocks.
@@ -182,10 +184,45 @@ impl Gateway {
             state.memory.settle_from(block);
             return;
         }
-        let State { memory, hub } = &mut *state;
+        let State { memory, hub, .. } = &mut *state;
         let changes = memory.apply(block, &marks);
         hub.absorb(&changes, memory);
+        self.join(&mut state);
         self.publish(&mut state);
+    }
+
+    /// Takes over API keys that were made while it runs. Commands of a key are refused by the venue until
+    /// the account's owner has registered its session key.
+    pub fn adopt(&self, keys: &ApiKeys) {
+        let mut state = self.state();
+        let served: BTreeSet<AccountId> = state.memory.desks.accounts().collect();
+        let accounts = keys.iter().map(|key| key.account());
+        let new = accounts.filter(|account| !served.contains(account));
+        state.joining.extend(new);
+        self.join(&mut state);
+        drop(state);
+        self.signers.adopt(keys, now_ms());
+        self.auth.adopt(keys);
+    }
+
+    /// Opens the memory of new accounts, if the venue's state is the one that the memory is at.
+    fn join(&self, state: &mut State) {
+        if state.joining.is_empty() {
+            return;
+        }
+        let State {
+            memory, joining, ..
+        } = state;
+        self.venue.read(&mut |engine| {
+            let view = View(engine);
+            if view.clock().height == memory.clock.height {
+                for account in std::mem::take(joining) {
+                    memory
+                        .desks
+                        .open(account, &view.orders(account), view.time());
+                }
+            }
+        });
     }
 
     fn flush(&self) {
@@ -198,7 +235,7 @@ impl Gateway {
             ms: now_ms(),
             shedding: self.venue.pressure() >= DEPTH_SHED_AT,
         };
-        let State { memory, hub } = state;
+        let State { memory, hub, .. } = state;
         let needs = hub.due(now, memory);
         let snapshot = match needs.is_empty() {
             true => Snapshot {

@@ -160,6 +160,13 @@ impl ApiKeys {
         key
     }
 
+    /// Adds the keys whose names are new.
+    pub fn adopt(&mut self, other: &Self) {
+        for (id, key) in &other.0 {
+            self.0.entry(id.clone()).or_insert_with(|| Arc::clone(key));
+        }
+    }
+
     /// The key with this public name.
     pub fn get(&self, client_id: &str) -> Option<&Arc<ApiKey>> {
         self.0.get(client_id)

@@ -482,6 +482,12 @@ impl Desks {
         Self(desks.collect())
     }
 
+    /// Serves an account too: its orders as they stand now.
+    pub fn open(&mut self, account: AccountId, orders: &[OrderView], time: TimeMs) {
+        let desk = self.0.entry(account).or_default();
+        desk.reconcile(orders, time);
+    }
+
     /// The accounts served.
     pub fn accounts(&self) -> impl Iterator<Item = AccountId> {
         self.0.keys().copied()

@@ -5,8 +5,7 @@
 //! gateway can have used.
 
 use std::collections::BTreeMap;
-use std::sync::Mutex;
-use std::sync::PoisonError;
+use std::sync::{Arc, Mutex, PoisonError, RwLock};
 
 use ed25519_zebra::SigningKey;
 use lifeboat_engine::Command;
@@ -26,35 +25,56 @@ struct Signer {
 /// The session keys of all API keys.
 pub struct Signers {
     chain: ChainId,
-    by_client: BTreeMap<String, Signer>,
+    gateway: u16,
+    by_client: RwLock<BTreeMap<String, Arc<Signer>>>,
 }
 
 impl Signers {
     /// One signer for each key, its nonces above what the clock allows to have been used.
     pub fn new(keys: &ApiKeys, gateway: u16, chain: ChainId, now_ms: u64) -> Self {
-        let signer = |key: &ApiKey| Signer {
-            account: key.account(),
-            key: key.signing_key(gateway),
-            public: key.session_key(gateway),
-            nonce: Mutex::new(now_ms << 10),
+        let signers = Self {
+            chain,
+            gateway,
+            by_client: RwLock::default(),
         };
-        let by_client = keys
-            .iter()
-            .map(|key| (key.client_id.clone(), signer(key)))
-            .collect();
-        Self { chain, by_client }
+        signers.adopt(keys, now_ms);
+        signers
+    }
+
+    /// Signers for keys that had none.
+    pub fn adopt(&self, keys: &ApiKeys, now_ms: u64) {
+        let mut by_client = self
+            .by_client
+            .write()
+            .unwrap_or_else(PoisonError::into_inner);
+        for key in keys.iter() {
+            by_client.entry(key.client_id.clone()).or_insert_with(|| {
+                Arc::new(Signer {
+                    account: key.account(),
+                    key: key.signing_key(self.gateway),
+                    public: key.session_key(self.gateway),
+                    nonce: Mutex::new(now_ms << 10),
+                })
+            });
+        }
+    }
+
+    fn of(&self, key: &ApiKey) -> Option<Arc<Signer>> {
+        let by_client = self
+            .by_client
+            .read()
+            .unwrap_or_else(PoisonError::into_inner);
+        by_client.get(&key.client_id).cloned()
     }
 
     /// The session public key that signs for an API key.
     pub fn public(&self, key: &ApiKey) -> Option<PublicKey> {
-        self.by_client
-            .get(&key.client_id)
-            .map(|signer| signer.public)
+        self.of(key).map(|signer| signer.public)
     }
 
     /// The next nonce for an API key. `None` when the key has no signer here.
     pub fn next_nonce(&self, key: &ApiKey) -> Option<Nonce> {
-        let signer = self.by_client.get(&key.client_id)?;
+        let signer = self.of(key)?;
         let mut last = signer.nonce.lock().unwrap_or_else(PoisonError::into_inner);
         *last += 1;
         Some(Nonce::new(*last))
@@ -78,7 +98,7 @@ impl Signers {
         action: Action,
         valid_until: TimeMs,
     ) -> Option<(Ticket, Command)> {
-        let signer = self.by_client.get(&key.client_id)?;
+        let signer = self.of(key)?;
         let payload = UserPayload {
             account: signer.account,
             nonce,
