@@ -337,7 +337,7 @@ fn fewer_orders_may_wait_when_blocks_are_small() {
     for nonce in 0..6 {
         mempool.add(pending(1, nonce, 0, false), None);
     }
-    let next = pending(2, 0, 0, false);
+    let next = pending(1, 9, 0, false);
     let (order, len) = (next.checked.command(), next.bytes.len());
     assert!(!mempool.sheds(order, len));
     mempool.set_window(3);
