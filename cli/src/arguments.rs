@@ -118,6 +118,21 @@ pub struct InitArguments {
     /// Where every validator publishes finalized blocks, such as folder:/mnt/archive
     #[arg(long, value_name = "PLACE")]
     pub publish: Option<String>,
+    /// How many times faster than life block time runs
+    #[arg(long, default_value_t = 1, value_name = "FACTOR")]
+    #[arg(value_parser = clap::value_parser!(u32).range(1..=3_600))]
+    pub speed: u32,
+    /// Block time at the beginning, in milliseconds since the epoch; without it, now
+    #[arg(long, value_name = "MS")]
+    pub start_ms: Option<u64>,
+    /// What the insurance fund begins with
+    #[arg(long, default_value_t = 0, value_name = "USDC")]
+    #[arg(value_parser = clap::value_parser!(u64).range(..=1_000_000_000))]
+    pub fund_usdc: u64,
+    /// What the operator sets aside to bear losses after the fund
+    #[arg(long, default_value_t = 0, value_name = "USDC")]
+    #[arg(value_parser = clap::value_parser!(u64).range(..=1_000_000_000))]
+    pub stake_usdc: u64,
     /// Which chain the venue settles on; without one it has no vault
     #[command(flatten)]
     pub settlement: SettlementArguments,

@@ -9,6 +9,7 @@ use std::path::{Path, PathBuf};
 
 use anyhow::{Context as _, Result, bail};
 use lifeboat_drill::market::{Cast, Recording, for_pace};
+use lifeboat_drill::plan::Backing;
 use lifeboat_engine::params::{ExitParameters, VaultParameters};
 use lifeboat_engine::types::{ChainId, PublicKey, TimeMs};
 use lifeboat_engine::{Genesis, Parameters};
@@ -81,8 +82,15 @@ pub struct Plan {
     pub quoters: u32,
     /// First port for peers; `None` looks for free ones.
     pub base_port: Option<u16>,
-    /// A recording and its speed.
-    pub replay: Option<(PathBuf, u32)>,
+    /// A recording.
+    pub replay: Option<PathBuf>,
+    /// How many times faster than life block time runs.
+    pub speed: u32,
+    /// Block time at the beginning, in milliseconds since the epoch, where no recording says it; now if
+    /// absent.
+    pub start_ms: Option<u64>,
+    /// The money behind the venue.
+    pub backing: Backing,
     /// Where finalized blocks are published; nowhere if absent.
     pub publish: Option<String>,
     /// Where collateral lies; nowhere if absent, and genesis cash is then on nobody's word.
@@ -159,12 +167,12 @@ pub fn create(root: &Path, plan: &Plan) -> Result<VenueFile> {
     let recording = plan
         .replay
         .as_ref()
-        .map(|(path, _)| open_recording(path))
+        .map(|path| open_recording(path))
         .transpose()?;
     fs::create_dir_all(root).with_context(|| format!("making {}", root.display()))?;
     let start_ms = match &recording {
         Some(recording) => recording.start().get(),
-        None => wall_ms(),
+        None => plan.start_ms.unwrap_or_else(wall_ms),
     };
     let file = VenueFile {
         seed: plan.seed,
@@ -173,11 +181,13 @@ pub fn create(root: &Path, plan: &Plan) -> Result<VenueFile> {
         quoters: plan.quoters,
         chain: lifeboat_node::keys::to_hex(&entropy()?),
         start_ms,
-        replay: plan.replay.as_ref().map(|(path, _)| absolute(path)),
-        speed: plan.replay.as_ref().map_or(1, |(_, speed)| *speed),
+        replay: plan.replay.as_deref().map(absolute),
+        speed: plan.speed,
     };
     let keys = api_keys(root, &file)?;
     let mut genesis = genesis(&file, &keys)?;
+    plan.backing
+        .put(&mut genesis.parameters, file.cast()?.operator());
     let seed = entropy()?;
     if let Some(settlement) = &plan.settlement {
         genesis.parameters.vaults =
@@ -229,14 +239,14 @@ fn vault_of(
         members: members.collect(),
     };
     let venue = (genesis.chain, &committee.group_key()?[..]);
-    let founded = runtime()?.block_on(found(root, plan, venue, &genesis.accounts));
+    let founded = runtime()?.block_on(found(root, plan, venue, genesis));
     Ok(founded?.parameters())
 }
 
-/// Block time starts with the recording, if there is one, and runs at its speed.
+/// Block time starts with the recording, or where the plan says, and runs at its speed.
 fn tuning(plan: &Plan, file: &VenueFile) -> Tuning {
     let mut tuning = plan.tuning;
-    if file.replay.is_some() {
+    if file.replay.is_some() || plan.start_ms.is_some() || file.speed > 1 {
         tuning.pacing.clock = VenueClock {
             local_start_ms: wall_ms(),
             venue_start_ms: file.start_ms,
@@ -279,13 +289,15 @@ fn genesis(file: &VenueFile, keys: &ApiKeys) -> Result<Genesis> {
         Parameters::default(),
         BLOCK_MS.saturating_mul(file.speed.into()),
     );
-    // Who tries a venue stops and starts it often: its reopening is short.
-    parameters.modes.agreement_ms = DEVELOPMENT_AGREEMENT_MS;
-    parameters.modes.cancel_only_ms = DEVELOPMENT_REOPENING_MS;
-    parameters.modes.post_only_ms = DEVELOPMENT_REOPENING_MS;
-    parameters.auction.length_ms = DEVELOPMENT_REOPENING_MS;
-    parameters.auction.last_phase_ms = DEVELOPMENT_REOPENING_MS / 2;
-    parameters.auction.extension_ms = DEVELOPMENT_REOPENING_MS;
+    if file.speed == 1 || file.replay.is_some() {
+        // Who tries a venue stops and starts it often: its reopening is short.
+        parameters.modes.agreement_ms = DEVELOPMENT_AGREEMENT_MS;
+        parameters.modes.cancel_only_ms = DEVELOPMENT_REOPENING_MS;
+        parameters.modes.post_only_ms = DEVELOPMENT_REOPENING_MS;
+        parameters.auction.length_ms = DEVELOPMENT_REOPENING_MS;
+        parameters.auction.last_phase_ms = DEVELOPMENT_REOPENING_MS / 2;
+        parameters.auction.extension_ms = DEVELOPMENT_REOPENING_MS;
+    }
     if file.replay.is_some() {
         // The recording says what is listed.
         parameters

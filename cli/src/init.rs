@@ -1,6 +1,7 @@
 //! `lifeboat init`: keys and configuration for the validators of a new venue.
 
 use anyhow::{Result, bail};
+use lifeboat_drill::plan::Backing;
 use lifeboat_node::node::Tuning;
 
 use crate::arguments::InitArguments;
@@ -24,6 +25,12 @@ pub fn init(arguments: &InitArguments) -> Result<()> {
         quoters: arguments.quoters,
         base_port: Some(arguments.base_port),
         replay: None,
+        speed: arguments.speed,
+        start_ms: arguments.start_ms,
+        backing: Backing {
+            fund_usdc: arguments.fund_usdc,
+            stake_usdc: arguments.stake_usdc,
+        },
         publish: arguments.publish.clone(),
         settlement: settlement_plan(&arguments.settlement),
         tuning: Tuning::default(),

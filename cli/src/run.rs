@@ -6,6 +6,7 @@ use std::time::Duration;
 
 use anyhow::{Context as _, Result, bail};
 use lifeboat_chain::{ServedChain, serve};
+use lifeboat_drill::plan::Backing;
 use lifeboat_engine::Engine;
 use lifeboat_engine::types::{Mode, TimeMs};
 use lifeboat_gateway::{ApiKeys, Config, Gateway, Running};
@@ -31,6 +32,11 @@ use crate::vault::{OpenVault, SettlementPlan, VaultFile, settlement_plan};
 use crate::venue::NodeVenue;
 
 const VALIDATORS: u16 = 4;
+/// What stands behind a venue that people try: as much as two of its takers have.
+const BACKING: Backing = Backing {
+    fund_usdc: 100_000_000,
+    stake_usdc: 20_000_000,
+};
 /// Where the validators publish, from each one's folder.
 const PUBLISHED: &str = "folder:../published";
 /// How often readiness is looked at.
@@ -100,7 +106,10 @@ fn open_or_create(arguments: &RunArguments, say: Say) -> Result<VenueFile> {
         publish: Some(PUBLISHED.to_owned()),
         settlement: settlement_plan(&arguments.settlement)
             .or_else(|| Some(SettlementPlan::default())),
-        replay,
+        speed: replay.as_ref().map_or(1, |(_, speed)| *speed),
+        replay: replay.map(|(path, _)| path),
+        start_ms: None,
+        backing: BACKING,
         tuning: Tuning::default(),
     };
     create(root, &plan)

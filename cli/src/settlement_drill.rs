@@ -18,7 +18,7 @@ use lifeboat_chain::{
 };
 use lifeboat_drill::evidence::DrillReport;
 use lifeboat_drill::market::Stress;
-use lifeboat_drill::plan::{Bounds, Executor, Exit, Plan, Topology, Workload};
+use lifeboat_drill::plan::{Backing, Bounds, Executor, Exit, Plan, Topology, Workload};
 use lifeboat_proof::exit::SettlementChain;
 use serde_json::Value;
 
@@ -132,7 +132,9 @@ impl SettlementDrill {
                 load_ms: 0,
                 ready_ms: 0,
             },
+            venue: Backing::default(),
             at_most: BTreeMap::new(),
+            at_least: BTreeMap::new(),
             stress: Stress::default(),
             faults: Vec::new(),
         }

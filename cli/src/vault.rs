@@ -13,7 +13,7 @@ use lifeboat_chain::deploy::{DeploymentPlan, deploy, endow};
 use lifeboat_chain::{
     Address, ChainKey, Clock, EmbeddedChain, Finality, RpcChain, RpcConfig, SettlementPort, Vault,
 };
-use lifeboat_engine::GenesisAccount;
+use lifeboat_engine::Genesis;
 use lifeboat_engine::params::VaultParameters;
 use lifeboat_engine::types::{self, Cash, ChainId, Price, SettlementChain};
 use serde::{Deserialize, Serialize};
@@ -199,12 +199,13 @@ async fn open_url(
     Ok(RpcChain::open(config).await?)
 }
 
-/// Puts a new venue's vault on its chain and the first accounts' cash into it, and writes the file.
+/// Puts a new venue's vault on its chain and into it what fund, accounts and stake begin with, and writes
+/// the file.
 pub async fn found(
     folder: &Path,
     plan: &SettlementPlan,
     (venue, group_key): (ChainId, &[u8]),
-    accounts: &[GenesisAccount],
+    genesis: &Genesis,
 ) -> Result<VaultFile> {
     let port: Arc<dyn SettlementPort> = match &plan.url {
         None => {
@@ -226,10 +227,18 @@ pub async fn found(
         outflow_floor: OUTFLOW_FLOOR,
     };
     let deployment = deploy(&port, &deployment).await?;
-    let deposits: Vec<_> = accounts
-        .iter()
-        .filter(|account| account.cash > Cash::ZERO)
-        .map(|account| (account.owner, account.cash.get().unsigned_abs()))
+    let waterfall = genesis.parameters.waterfall;
+    let pool = types::Address(deployment.pool.0.0);
+    let accounts = genesis.accounts.iter().map(|one| (one.owner, one.cash));
+    let stake = waterfall.stake.map(|stake| (stake.owner, stake.cash));
+    // The order in which genesis counts them.
+    let all = [(pool, waterfall.fund)]
+        .into_iter()
+        .chain(accounts)
+        .chain(stake);
+    let deposits: Vec<_> = all
+        .filter(|(_, cash)| *cash > Cash::ZERO)
+        .map(|(owner, cash)| (owner, cash.get().unsigned_abs()))
         .collect();
     endow(&port, &deployment, &deposits).await?;
     let file = VaultFile {

@@ -137,7 +137,7 @@ fn certified(folder: &Path, log: Disk, say: Say) -> Result<Verified> {
 fn books(folder: &Path, log: Disk, say: Say) -> Result<LogReport> {
     let venue = read_venue(&folder.join("genesis.bin"))?;
     let bar = say.bar(0, "books");
-    let audited = audit_log(Arc::new(log), venue.genesis(), |_, _, progress| {
+    let audited = audit_log(Arc::new(log), venue.genesis(), |_, _, _, progress| {
         bar.set_length(progress.bytes_total);
         bar.set_position(progress.bytes);
     });

@@ -102,14 +102,15 @@ struct Replay {
     report: LogReport,
 }
 
-/// Replays a log up to its last whole record. `each` sees every record after it was checked, with its events.
+/// Replays a log up to its last whole record. `each` sees every record after it was checked, with
+/// its events and the state after it.
 ///
 /// # Errors
 /// The first [`LogFinding`].
 pub fn audit_log(
     files: Arc<dyn Files>,
     genesis: &Genesis,
-    mut each: impl FnMut(&Record, &[Event], Progress),
+    mut each: impl FnMut(&Record, &[Event], &Engine, Progress),
 ) -> Result<LogReport, LogFinding> {
     let mut replay = Replay::new(&*files, genesis)?;
     let mut reader = Reader::open(files, Height::new(0))?;
@@ -126,6 +127,7 @@ pub fn audit_log(
         each(
             &record,
             &events,
+            &replay.engine,
             Progress {
                 bytes,
                 bytes_total,

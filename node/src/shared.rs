@@ -88,6 +88,12 @@ impl VenueClock {
         TimeMs::new(self.venue_start_ms.saturating_add(passed))
     }
 
+    /// Local time at a block time; the start for those before it.
+    pub fn local(&self, venue: TimeMs) -> TimeMs {
+        let passed = venue.get().saturating_sub(self.venue_start_ms);
+        TimeMs::new(self.local_start_ms.saturating_add(self.local_ms(passed)))
+    }
+
     /// Local milliseconds in which so much block time passes.
     pub fn local_ms(&self, venue_ms: u64) -> u64 {
         venue_ms / u64::from(self.speed.max(1))
@@ -521,6 +527,8 @@ mod tests {
         assert_eq!(clock.venue(TimeMs::new(1_000)), TimeMs::new(50_000));
         assert_eq!(clock.venue(TimeMs::new(2_000)), TimeMs::new(110_000));
         assert_eq!(clock.local_ms(60_000), 1_000);
+        assert_eq!(clock.local(TimeMs::new(110_000)), TimeMs::new(2_000));
+        assert_eq!(clock.local(TimeMs::new(10_000)), TimeMs::new(1_000));
         assert_eq!(VenueClock::default().venue(TimeMs::new(7)), TimeMs::new(7));
     }
 }

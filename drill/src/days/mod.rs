@@ -6,7 +6,7 @@
 //! worth after it, less what it has then. **Never** runs consensus: the drills with processes do.
 
 mod cases;
-mod drills;
+mod crash;
 mod stage;
 
 use std::collections::BTreeMap;
@@ -57,9 +57,9 @@ pub struct Comparison {
     pub unruled: Option<Played>,
 }
 
-/// Every day: those that happened, then the drills of the market.
+/// Every day: those that happened, and the crash of drill 12.
 pub fn all() -> impl Iterator<Item = &'static Day> {
-    cases::HISTORICAL.iter().chain(drills::DRILLS)
+    cases::HISTORICAL.iter().chain([&crash::CRASH])
 }
 
 /// The day of that name.

@@ -147,7 +147,13 @@ impl DrillReport {
         for executor in [Executor::Live, Executor::Simulated] {
             if executor.name() == self.executor {
                 let demands = plan.at_most.get(&executor);
-                self.hold(demands.into_iter().flatten());
+                self.hold(demands.into_iter().flatten(), "most", |value, bound| {
+                    value <= bound
+                });
+                let demands = plan.at_least.get(&executor);
+                self.hold(demands.into_iter().flatten(), "least", |value, bound| {
+                    value >= bound
+                });
             }
         }
         for id in &plan.invariants {
@@ -158,13 +164,18 @@ impl DrillReport {
         self.passed = self.findings.is_empty();
     }
 
-    /// Holds figures to what they may be at most.
-    fn hold<'a>(&mut self, demands: impl Iterator<Item = (&'a String, &'a f64)>) {
-        for (name, most) in demands {
+    /// Holds figures to their bounds.
+    fn hold<'a>(
+        &mut self,
+        demands: impl Iterator<Item = (&'a String, &'a f64)>,
+        which: &str,
+        holds: impl Fn(f64, f64) -> bool,
+    ) {
+        for (name, bound) in demands {
             match self.figures.get(name) {
-                Some(value) if value <= most => {}
+                Some(value) if holds(*value, *bound) => {}
                 Some(value) => {
-                    let what = format!("{name} is {value:.1}, at most {most:.1} may be");
+                    let what = format!("{name} is {value:.1}, at {which} {bound:.1} may be");
                     self.finding(what);
                 }
                 None => self.finding(format!("{name} was not measured")),
@@ -266,5 +277,30 @@ mod tests {
         assert!(!judged(|report| report.rto_ms = Figures::new(vec![101.0])).passed);
         assert!(!judged(|report| report.invariants.clear()).passed);
         assert!(!judged(|report| report.finding("something")).passed);
+    }
+
+    #[test]
+    fn figures_are_held_to_both_bounds_and_must_be_there() {
+        let mut plan = crate::plan::calm();
+        let bound =
+            |value: f64| BTreeMap::from([(Executor::Live, [("x".to_owned(), value)].into())]);
+        (plan.at_least, plan.at_most) = (bound(2.0), bound(3.0));
+        let passed = |figure: Option<f64>, executor: Executor| {
+            let mut report = DrillReport {
+                executor: executor.name(),
+                ..DrillReport::default()
+            };
+            plan.invariants.iter().for_each(|id| report.checked(id, 1));
+            report
+                .figures
+                .extend(figure.map(|value| ("x".to_owned(), value)));
+            report.conclude(&plan);
+            report.passed
+        };
+        assert!(passed(Some(2.5), Executor::Live));
+        for bad in [None, Some(1.9), Some(3.1)] {
+            assert!(!passed(bad, Executor::Live), "{bad:?}");
+            assert!(passed(bad, Executor::Simulated), "{bad:?}");
+        }
     }
 }

@@ -16,6 +16,7 @@ use super::fleet::{Fleet, FleetSettings};
 use super::load::{LoadDriver, Pace, Ready, Record};
 use super::scene::{DrillError, Tell, load_settings, open_venue};
 use crate::market::{LoadPlan, LoadSettings};
+use crate::plan::Backing;
 
 /// Quoted levels of one mass quote.
 const LEVELS: usize = 100;
@@ -253,6 +254,9 @@ pub fn bench(settings: &BenchSettings, tell: Tell) -> Result<BenchReport, DrillE
         validators: 4,
         traders: 400,
         quoters: 16,
+        holders: 0,
+        clock: None,
+        backing: Backing::default(),
         publish: false,
         doors: false,
         snapshot_every: None,

@@ -114,7 +114,12 @@ pub fn execute(
         quotes => Some(Maker::new(&scene, quotes)?),
     };
     let mut runs = Vec::new();
-    for number in 1..=settings.runs.max(1) {
+    // What a clock's plan begins with is there once.
+    let runs_max = match plan.topology.clock {
+        Some(_) => 1,
+        None => settings.runs.max(1),
+    };
+    for number in 1..=runs_max {
         match one_run(&mut scene, maker.as_mut(), number, &mut *tell) {
             Ok(run) => runs.push(run),
             Err(error) => {
@@ -123,6 +128,7 @@ pub fn execute(
             }
         }
     }
+    scene.quotes = None;
     scene.count_commands();
     tell("judging what the validators wrote down");
     if let Err(error) = judge(&mut scene, &runs, maker.as_ref()) {
@@ -186,7 +192,7 @@ fn one_run(
     let load = scene.start_load((plan.length_ms() + plan.exit.load_ms) / 1_000 + SPARE_S);
     let prober = storms.then(|| Prober::begin(scene, load.began()));
     let began_ms = since_epoch_ms() - millis(load.now());
-    if plan.stress != Stress::default() {
+    if plan.stress != Stress::default() && plan.topology.clock.is_none() {
         scene.fleet.suffer(&StressFile {
             began_ms: began_ms as u64,
             stress: plan.stress.clone(),

@@ -20,11 +20,13 @@ use lifeboat_node::handle::Status;
 use lifeboat_node::ingress::{BlockingClient, Reply, Request};
 use lifeboat_node::keys::from_hex;
 use lifeboat_node::sabotage::DRIFT_VARIABLE;
+use lifeboat_node::shared::VenueClock;
 use thiserror::Error;
 
 use super::links::Links;
 use super::process::{Process, ProcessError};
 use crate::market::StressFile;
+use crate::plan::{Backing, MarketClock};
 
 /// How often a condition is looked at.
 const LOOK_EVERY: Duration = Duration::from_millis(10);
@@ -96,6 +98,12 @@ pub struct FleetSettings {
     pub traders: u32,
     /// Accounts that quote.
     pub quoters: u32,
+    /// Accounts before the traders that hold positions.
+    pub holders: u32,
+    /// Block time, if it is not the wall's.
+    pub clock: Option<MarketClock>,
+    /// The money behind the venue.
+    pub backing: Backing,
     /// Whether validators publish finalized blocks, to a folder beside the venue's.
     pub publish: bool,
     /// Whether links between validators pass through doors that can be shut.
@@ -119,6 +127,7 @@ pub struct Fleet {
     settings: FleetSettings,
     genesis: Genesis,
     leaders: Vec<Vec<u8>>,
+    clock: VenueClock,
     validators: Vec<Validator>,
     links: Option<Links>,
 }
@@ -139,6 +148,7 @@ impl Fleet {
         let venue = settings.root.join("venue");
         run_init(&settings, &venue)?;
         let (mut genesis, mut peers) = (None, Vec::new());
+        let mut clock = VenueClock::default();
         let mut leaders = Vec::new();
         let mut validators = Vec::new();
         for index in 0..settings.validators {
@@ -149,6 +159,7 @@ impl Fleet {
                 what: format!("{} has no ingress", config.display()),
             })?;
             genesis = Some(loaded.venue.genesis().clone());
+            clock = loaded.tuning.pacing.clock;
             peers.push(loaded.listen());
             let key = &loaded.committee.members[usize::from(index)].network_key;
             leaders.push(from_hex(key).unwrap_or_default());
@@ -165,6 +176,7 @@ impl Fleet {
             settings,
             genesis,
             leaders,
+            clock,
             validators,
             links: None,
         };
@@ -262,6 +274,11 @@ impl Fleet {
         let load = self.settings.traders + self.settings.quoters;
         let accounts = self.genesis.accounts.len() as u32;
         AccountId::new((accounts + 1).saturating_sub(load))
+    }
+
+    /// How block time follows the wall's.
+    pub const fn clock(&self) -> VenueClock {
+        self.clock
     }
 
     /// What it was made from.
@@ -613,14 +630,26 @@ fn run_init(settings: &FleetSettings, venue: &Path) -> Result<(), FleetError> {
     };
     let published = format!("folder:{}", settings.root.join("published").display());
     let publish = ["--publish", &published];
+    let mut more: Vec<String> = Vec::new();
+    let mut option = |name: &str, value: u64| more.extend([name.to_owned(), value.to_string()]);
+    if let Some(clock) = &settings.clock {
+        option("--speed", clock.speed.into());
+        option("--start-ms", clock.genesis().get());
+    }
+    option("--fund-usdc", settings.backing.fund_usdc);
+    option("--stake-usdc", settings.backing.stake_usdc);
     let output = Command::new(&settings.binary)
         .arg("init")
         .args(publish.iter().filter(|_| settings.publish))
         .arg(venue)
         .args(["--validators", &settings.validators.to_string()])
-        .args(["--traders", &settings.traders.to_string()])
+        .args([
+            "--traders",
+            &(settings.holders + settings.traders).to_string(),
+        ])
         .args(["--quoters", &settings.quoters.to_string()])
         .args(["--seed", &settings.seed.to_string()])
+        .args(more)
         .args([
             "--base-port",
             &free_ports(settings.validators * 2)?.to_string(),

@@ -8,16 +8,17 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;
 
-use lifeboat_engine::types::{Digest, Height, Mode};
-use lifeboat_engine::{Event, Reject};
+use lifeboat_engine::types::{Digest, Height, Mode, TimeMs};
+use lifeboat_engine::{Engine, Event, Reject};
 use lifeboat_node::journal::{Reader, Record as LogRecord};
 use lifeboat_node::outcome::{Verdict, spans};
 
 use super::execute::{Past, Suspect};
 use super::fleet::{Fleet, FleetError, leader_of};
+use super::holders::Holders;
 use super::load::{Fate, Record};
 use super::maker::Maker;
-use super::scene::Scene;
+use super::scene::{Scene, load_settings};
 use crate::evidence::{Band, DrillReport, MarketFigures, RootAt, mode_name};
 use crate::log_audit::audit_log;
 use crate::plan::Plan;
@@ -111,10 +112,12 @@ pub fn judge(scene: &mut Scene, runs: &[Past], maker: Option<&Maker>) -> Result<
     compare_roots(fleet, report)?;
     fleet.shut_down(CATCH_UP)?;
     let readings = read_logs(fleet, &acknowledged, report)?;
+    let market = market_figures(runs, fleet, &scene.plan);
     let whole = readings
         .iter()
         .position(|reading| reading.first == Height::new(1));
-    let audited = audit(fleet, whole.unwrap_or(0), &acknowledged, report)?;
+    let seen = (&acknowledged, market, &scene.plan);
+    let audited = audit(fleet, whole.unwrap_or(0), seen, report)?;
     let stale = told_stale(&scene.records);
     let lost = |(key, (height, _)): &(&Digest, &(Height, u32))| {
         let holds = |reading: &Reading| *height < reading.first || reading.found.contains(*key);
@@ -145,6 +148,17 @@ pub fn judge(scene: &mut Scene, runs: &[Past], maker: Option<&Maker>) -> Result<
         Some(maker) => maker.account_for_quotes(fleet, report),
         None => Ok(()),
     }
+}
+
+/// Figures from the first run's beginning on.
+fn market_figures(runs: &[Past], fleet: &Fleet, plan: &Plan) -> MarketFigures {
+    let began = runs.first().map_or(0.0, |run| run.began_ms.round());
+    let began = match &plan.topology.clock {
+        Some(clock) => clock.begins(),
+        None => TimeMs::new(began as u64),
+    };
+    let holders = Holders::new(plan, load_settings(fleet));
+    MarketFigures::new(plan, began, holders.accounts())
 }
 
 /// No block of the views in which a validator had no vote is its own.
@@ -295,19 +309,19 @@ struct Audited {
     /// How often each acknowledged command took effect; a repetition that was refused for its nonce is
     /// none.
     effects: BTreeMap<Digest, u32>,
-    /// Every change of the mode, by block time in milliseconds.
+    /// Every change of the mode, by the wall's time in milliseconds since the epoch.
     modes: Vec<(f64, Mode)>,
 }
 
 fn audit(
     fleet: &mut Fleet,
     witness: usize,
-    acknowledged: &Acknowledged,
+    (acknowledged, mut market, plan): (&Acknowledged, MarketFigures, &Plan),
     report: &mut DrillReport,
 ) -> Result<Audited, FleetError> {
     let mut found = Audited::default();
-    let mut market = MarketFigures::default();
-    let mut each = |record: &LogRecord, events: &[Event]| {
+    let clock = fleet.clock();
+    let mut each = |record: &LogRecord, events: &[Event], engine: &Engine| {
         let keys = record.block.body().keys();
         for (key, span) in keys.iter().zip(spans(events, keys.len())) {
             let repeated = Some(Verdict::Rejected(Reject::StaleNonce));
@@ -315,20 +329,19 @@ fn audit(
                 *found.effects.entry(*key).or_insert(0) += 1;
             }
         }
-        market.note(events);
+        market.note(events, engine);
         for event in events {
             if let Event::ModeChanged { to, .. } = event {
-                found
-                    .modes
-                    .push((record.block.header().time.get() as f64, *to));
+                let at = clock.local(record.block.header().time);
+                found.modes.push((at.get() as f64, *to));
             }
         }
     };
     let audited = audit_log(
         fleet.files(witness)?,
         fleet.genesis(),
-        |record, events, _| {
-            each(record, events);
+        |record, events, engine, _| {
+            each(record, events, engine);
         },
     );
     match audited {
@@ -345,6 +358,6 @@ fn audit(
         }
         Err(finding) => report.finding(finding.to_string()),
     }
-    report.figures.extend(market.named());
+    report.figures.extend(market.named(plan));
     Ok(found)
 }

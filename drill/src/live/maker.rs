@@ -248,7 +248,7 @@ fn account_for_quotes(
 ) -> Result<(), FleetError> {
     let mut resting: BTreeSet<OrderId> = BTreeSet::new();
     let (mut placed, mut most) = (0u64, 0);
-    let audited = audit_log(fleet.files(0)?, fleet.genesis(), |_, events, _| {
+    let audited = audit_log(fleet.files(0)?, fleet.genesis(), |_, events, _, _| {
         for event in events {
             match event {
                 Event::QuotePlaced {

@@ -1,16 +1,24 @@
 //! What every drill starts from: a fleet that trades, and signed commands for it.
 
+use std::io;
 use std::path::PathBuf;
-use std::time::Duration;
+use std::time::{Duration, SystemTime};
 
+use lifeboat_engine::types::UnderlyingId;
+use lifeboat_node::ingress::{BlockingClient, Reply, Request};
+use lifeboat_node::shared::millis as wall;
 use thiserror::Error;
 
 use super::fleet::{Fleet, FleetError, FleetSettings};
+use super::holders::{Holders, traded};
 use super::load::{Load, LoadDriver, Pace, Ready, Record};
+use super::quotes::Quotes;
 use super::storm;
-use super::survey::{replay, targets};
+use super::survey::{lasting, replay, targets};
 use crate::evidence::{DrillReport, Versions};
-use crate::market::{Dice, Listed, LoadPlan, LoadSettings};
+use crate::market::{
+    Dice, Listed, LoadPlan, LoadSettings, Outlook as _, Quoting, SimulatedOutlook, StressFile,
+};
 use crate::plan::{Executor, Fault, Plan};
 
 /// The first start of everything, on a slow machine.
@@ -21,6 +29,8 @@ const LISTING: Duration = Duration::from_secs(60);
 const PATIENCE: Duration = Duration::from_millis(1_500);
 /// What was sent is answered within this once faults have ended.
 const DRAIN: Duration = Duration::from_secs(30);
+/// An order that opens a position is answered within this.
+const ANSWER: Duration = Duration::from_secs(30);
 /// Accounts that quote; a maker of the drill is the first of them.
 const QUOTERS: u32 = 8;
 
@@ -36,6 +46,9 @@ pub enum DrillError {
     /// The plan is not for real processes.
     #[error("plan `{0}` is for simulations: run it with --simulated")]
     Simulated(String),
+    /// What the plan begins with did not come about.
+    #[error("the plan could not begin: {0}")]
+    Beginning(String),
     /// This program cannot do what the plan asks.
     #[error(
         "drill {drill} needs a program that was built to be broken, with `--features {feature}` in a \
@@ -74,6 +87,8 @@ pub struct Scene {
     pub plan: Plan,
     /// What it runs with.
     pub settings: DrillSettings,
+    /// Makers that quote around the script.
+    pub quotes: Option<Quotes>,
     /// What came of every command so far.
     pub records: Vec<Record>,
     /// What is found.
@@ -101,6 +116,9 @@ impl Scene {
             validators: plan.topology.validators,
             traders: plan.workload.accounts,
             quoters: quoters(plan),
+            holders: plan.workload.holders(),
+            clock: plan.topology.clock.clone(),
+            backing: plan.venue,
             publish: plan.workload.publish,
             doors: plan.has(Fault::is_of_links),
             snapshot_every: plan.topology.snapshot_every,
@@ -117,9 +135,12 @@ impl Scene {
             nonce_before: plan.workload.nonce_before,
             ..load_settings(&fleet)
         };
+        let quotes = begin(plan, &fleet, &targets, tell)?;
+        let targets = load_targets(plan, &fleet, targets);
         Ok(Self {
             load: LoadPlan::new(settings_of_load, targets.clone()),
             targets,
+            quotes,
             fleet,
             dice: Dice::at(plan.seed, &[u64::from_le_bytes(*b"moments\0")]),
             plan: plan.clone(),
@@ -129,7 +150,7 @@ impl Scene {
         })
     }
 
-    /// Starts the load, with commands for `seconds`.
+    /// Starts the load, with commands for `seconds`, when the plan begins by its clock.
     pub fn start_load(&mut self, seconds: u64) -> Load {
         let rate = u64::from(self.plan.workload.rate.max(1));
         let commands = self.load.singles((rate * seconds) as usize);
@@ -139,7 +160,18 @@ impl Scene {
             pace: Pace::Open { rate: rate as f64 },
             patience: PATIENCE,
         };
-        driver.start(commands.into_iter().map(Ready::new).collect())
+        let commands = commands.into_iter().map(Ready::new).collect();
+        if let Some(clock) = &self.plan.topology.clock {
+            let begins = self.fleet.clock().local(clock.begins());
+            let left_ms = begins.since(wall(SystemTime::now()));
+            if left_ms == 0 {
+                let what =
+                    "the venue came about later than the plan begins: its `lead_ms` is too short";
+                self.report.finding(what);
+            }
+            std::thread::sleep(Duration::from_millis(left_ms));
+        }
+        driver.start(commands)
     }
 
     /// Ends a load. Returns its records.
@@ -173,6 +205,90 @@ impl Scene {
             self.report.finding("no order was accepted at all");
         }
     }
+}
+
+/// What a plan begins with: its script, where a clock says when that begins, its positions, its makers.
+fn begin(
+    plan: &Plan,
+    fleet: &Fleet,
+    targets: &[(Listed, f64)],
+    tell: Tell,
+) -> Result<Option<Quotes>, DrillError> {
+    let script = StressFile {
+        began_ms: plan
+            .topology
+            .clock
+            .as_ref()
+            .map_or(0, |one| one.begins().get()),
+        stress: plan.stress.clone(),
+    };
+    let holders = Holders::new(plan, load_settings(fleet));
+    if !plan.workload.positions.is_empty() {
+        tell("opening positions");
+        open_positions(plan, fleet, &holders, targets)?;
+    }
+    if plan.topology.clock.is_some() {
+        fleet.suffer(&script)?;
+    }
+    if plan.workload.makers == 0 {
+        return Ok(None);
+    }
+    let parameters = &fleet.genesis().parameters;
+    let steps = parameters.underlyings.iter().map(|one| (one.tick, one.lot));
+    let makers = (0..plan.workload.makers).map(|number| holders.maker(number));
+    let path = (plan.seed, fleet.genesis().time);
+    let mut quoting = Quoting::new(makers, &script, path, steps.collect());
+    let engine = replay(fleet.files(0)?, fleet.genesis());
+    for one in engine.iter().flat_map(|engine| engine.instruments().iter()) {
+        quoting.know(one.id, one.terms);
+    }
+    Ok(Some(Quotes::begin(fleet.ingress(), fleet.clock(), quoting)))
+}
+
+fn open_positions(
+    plan: &Plan,
+    fleet: &Fleet,
+    holders: &Holders,
+    targets: &[(Listed, f64)],
+) -> Result<(), DrillError> {
+    let now = fleet.clock().venue(wall(SystemTime::now()));
+    let mut path = SimulatedOutlook::default_pair(plan.seed, fleet.genesis().time);
+    let spot = |of: u8| path.index(UnderlyingId::new(of), now);
+    let positions = &plan.workload.positions;
+    let openings = holders.open(positions, fleet.genesis(), (targets, now), spot);
+    let lost = |error: io::Error| DrillError::Beginning(error.to_string());
+    let client = BlockingClient::connect(fleet.ingress()[0], ANSWER);
+    let mut client = client.map_err(lost)?;
+    for opening in openings.map_err(DrillError::Beginning)? {
+        let mut lots = 0;
+        for (id, command) in (0..).zip(opening.orders.into_iter().flatten()) {
+            client.queue(&Request::Submit { id, command });
+            client.flush().map_err(lost)?;
+            match client.receive().map_err(lost)? {
+                Reply::Outcome { outcome, .. } => lots += traded(&outcome, &opening.listed),
+                other => {
+                    let what = format!("an order that opens a position: {other:?}");
+                    return Err(DrillError::Beginning(what));
+                }
+            }
+        }
+        if lots != opening.lots {
+            let wanted = opening.lots;
+            let what = format!("a position of {lots} lots came about, not of {wanted}");
+            return Err(DrillError::Beginning(what));
+        }
+    }
+    Ok(())
+}
+
+/// What the load trades.
+fn load_targets(plan: &Plan, fleet: &Fleet, all: Vec<(Listed, f64)>) -> Vec<(Listed, f64)> {
+    let length_ms = plan.length_ms() + plan.exit.load_ms + plan.exit.ready_ms;
+    let passes_ms = length_ms * u64::from(fleet.clock().speed);
+    let now = fleet.clock().venue(wall(SystemTime::now()));
+    lasting(all, plan.workload.underlying, |terms| {
+        terms.expiry > now.plus_ms(passes_ms)
+    })
 }
 
 /// Accounts that quote, those that only a storm uses among them.

@@ -3,6 +3,7 @@
 use std::sync::Arc;
 
 use lifeboat_engine::auth::check_batch;
+use lifeboat_engine::command::OptionTerms;
 use lifeboat_engine::types::Height;
 use lifeboat_engine::{Engine, Genesis};
 use lifeboat_node::files::Files;
@@ -48,4 +49,18 @@ pub fn targets(engine: &Engine) -> Vec<(Listed, f64)> {
         Some((listed, mark.get() as f64 / 1e6))
     };
     listed.filter_map(target).collect()
+}
+
+/// Those that a load trades: of one underlying if it is to be, and there as long as it goes on. All if
+/// that would leave none.
+pub fn lasting(
+    all: Vec<(Listed, f64)>,
+    underlying: Option<u8>,
+    lasts: impl Fn(&OptionTerms) -> bool,
+) -> Vec<(Listed, f64)> {
+    let fits = |(one, _): &&(Listed, f64)| {
+        underlying.is_none_or(|of| one.terms.underlying.get() == of) && lasts(&one.terms)
+    };
+    let found: Vec<_> = all.iter().filter(fits).copied().collect();
+    if found.is_empty() { all } else { found }
 }

@@ -5,7 +5,7 @@
 use k256::ecdsa::SigningKey;
 use lifeboat_engine::GenesisAccount;
 use lifeboat_engine::auth::address_of;
-use lifeboat_engine::types::{AccountId, Cash, ChainId, MarginModel, PublicKey, TimeMs};
+use lifeboat_engine::types::{AccountId, Address, Cash, ChainId, MarginModel, PublicKey, TimeMs};
 
 use super::dice::Dice;
 use super::participant::Participant;
@@ -87,6 +87,12 @@ impl Cast {
             model: MarginModel::Portfolio,
             sessions: sessions.map(|key| (key, NEVER)).collect(),
         }
+    }
+
+    /// Who owns the operator's stake; no account of the cast.
+    pub fn operator(&self) -> Address {
+        // No cast has so many accounts.
+        address_of(self.owner_key(AccountId::new(u32::MAX)).verifying_key())
     }
 
     /// The key that owns an account.

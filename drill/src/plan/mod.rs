@@ -5,8 +5,10 @@
 //! [`crate::live`] with real processes, [`crate::sim`] under a seeded runtime. **Never** carries
 //! anything out.
 
+mod clock;
 mod fault;
 mod library;
+mod position;
 mod random;
 mod shrink;
 mod who;
@@ -17,9 +19,11 @@ use std::ops::RangeInclusive;
 use serde::{Deserialize, Serialize};
 use thiserror::Error;
 
-use crate::market::Stress;
+use crate::market::{MAKERS_MAX, Stress};
+pub use clock::MarketClock;
 pub use fault::{Fault, Harm, Planned, Store};
 pub use library::{LIBRARY, find};
+pub use position::{Backing, Kind, Position, Way};
 pub use random::{calm, random};
 pub use shrink::shrink;
 pub use who::{Situation, Who};
@@ -116,6 +120,13 @@ pub struct Topology {
     /// Likewise: most orders that wait at a validator.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub simulated_orders: Option<usize>,
+    /// Block time, if it is not the wall's.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub clock: Option<MarketClock>,
+}
+
+const fn is_none(count: &u32) -> bool {
+    *count == 0
 }
 
 fn is_calm(stress: &Stress) -> bool {
@@ -135,6 +146,7 @@ impl Default for Topology {
             snapshot_every: None,
             simulated_block: None,
             simulated_orders: None,
+            clock: None,
         }
     }
 }
@@ -155,6 +167,23 @@ pub struct Workload {
     pub maker_quotes: usize,
     /// Whether validators publish finalized blocks outside the venue.
     pub publish: bool,
+    /// Makers that quote every option around what it is worth by the script.
+    #[serde(skip_serializing_if = "is_none")]
+    pub makers: u32,
+    /// The load trades options of this underlying alone: it does not follow a price that moves far.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub underlying: Option<u8>,
+    /// What accounts hold when the plan begins.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub positions: Vec<Position>,
+}
+
+impl Workload {
+    /// Accounts that hold positions.
+    pub fn holders(&self) -> u32 {
+        let accounts = self.positions.iter().map(|one| one.account + 1);
+        accounts.max().unwrap_or(0)
+    }
 }
 
 impl Default for Workload {
@@ -166,6 +195,9 @@ impl Default for Workload {
             nonce_before: 0,
             maker_quotes: 0,
             publish: false,
+            makers: 0,
+            underlying: None,
+            positions: Vec::new(),
         }
     }
 }
@@ -226,6 +258,9 @@ pub struct Plan {
     /// What it is busy with.
     #[serde(default)]
     pub workload: Workload,
+    /// The money behind it.
+    #[serde(default, skip_serializing_if = "Backing::is_none")]
+    pub venue: Backing,
     /// What losses may come to.
     pub bounds: Bounds,
     /// When a run is over.
@@ -233,6 +268,9 @@ pub struct Plan {
     /// Figures that the report must have, and what each may be at most, by executor.
     #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
     pub at_most: BTreeMap<Executor, BTreeMap<String, f64>>,
+    /// What each must be at least: that something did happen.
+    #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
+    pub at_least: BTreeMap<Executor, BTreeMap<String, f64>>,
     /// What the market does, and what price sources make of it.
     #[serde(default, skip_serializing_if = "is_calm")]
     pub stress: Stress,
@@ -289,6 +327,14 @@ impl Plan {
         self.faults.iter().any(|planned| test(&planned.what))
     }
 
+    /// Whether a figure is held to a bound.
+    pub fn demands(&self, figure: &str) -> bool {
+        let bounds = self.at_most.values().chain(self.at_least.values());
+        bounds
+            .into_iter()
+            .any(|figures| figures.contains_key(figure))
+    }
+
     /// Whether `executor` can carry it out.
     pub fn is_for(&self, executor: Executor) -> bool {
         self.executors.contains(&executor)
@@ -324,6 +370,9 @@ impl Plan {
                 CHECKED.join(", ")
             ));
         }
+        if let Some(what) = self.market_nonsense() {
+            return Some(what);
+        }
         let off = |who: &Who| {
             let places = who.named(&self.topology);
             places.iter().any(|place| *place >= usize::from(validators))
@@ -346,6 +395,30 @@ impl Plan {
             }
         }
         None
+    }
+
+    /// What of clock, makers and money cannot be.
+    fn market_nonsense(&self) -> Option<String> {
+        let clock = self.topology.clock.as_ref();
+        let storms = self.has(|fault| matches!(fault, Fault::Storm { .. }));
+        if clock.is_some() && (storms || self.has(|fault| matches!(fault, Fault::Clock { .. }))) {
+            return Some("with a `clock` of its own no clock is set and no storm blows".to_owned());
+        }
+        if self.workload.makers > MAKERS_MAX {
+            let makers = self.workload.makers;
+            return Some(format!("{makers} makers; {MAKERS_MAX} are the most"));
+        }
+        if self.workload.makers > 0 && clock.is_none() {
+            return Some("makers follow a script: they need a `clock`".to_owned());
+        }
+        if self.topology.engine == Engine::Tally && self.workload.holders() > 0 {
+            return Some("the engine `tally` has no positions".to_owned());
+        }
+        let mut positions = self.workload.positions.iter();
+        clock
+            .and_then(MarketClock::nonsense)
+            .or_else(|| positions.find_map(Position::nonsense))
+            .or_else(|| self.venue.nonsense())
     }
 }
 
@@ -417,5 +490,63 @@ what = { kill = "leader" }
             let said = refusal(&SMALL.replace(from, to));
             assert!(said.contains(expected), "{said}");
         }
+    }
+
+    const MARKET: &str = r#"
+[topology.clock]
+speed = 30
+begins = "2026-01-28T07:30:00Z"
+
+[workload]
+makers = 1
+
+[[workload.positions]]
+account = 0
+way = "short"
+underlying = 0
+kind = "put"
+near_ppm = 900_000
+hours = 480
+lots = 100
+
+[venue]
+fund_usdc = 8_000_000
+
+[at_least.live]
+breakers_tripped = 1
+"#;
+
+    #[test]
+    fn a_plan_of_the_market_survives_being_written_and_read() {
+        let plan = Plan::parse("x.toml", &format!("{SMALL}{MARKET}")).expect("a plan");
+        assert_eq!(plan.workload.holders(), 1);
+        assert!(plan.demands("breakers_tripped") && !plan.demands("trades"));
+        assert_eq!(Plan::parse("again", &plan.to_toml()).expect("a plan"), plan);
+    }
+
+    #[test]
+    fn what_no_market_can_do_is_refused() {
+        let kill = "{ kill = \"leader\" }";
+        let cases = [
+            ("speed = 30", "speed = 0", "1 to 120 times"),
+            ("2026-01-28T07:30", "2026-13-28T07:30", "no time such as"),
+            ("begins =", "lead_ms = 999_999\nbegins =", "longer than"),
+            ("makers = 1", "makers = 9", "3 are the most"),
+            ("account = 0", "account = 8", "there are 8"),
+            ("lots = 100", "lots = 0", "can be held"),
+            ("8_000_000", "8_000_000_000", "are the most"),
+            (
+                kill,
+                "{ clock = { who = \"0\", by_ms = 5 } }",
+                "no clock is set",
+            ),
+        ];
+        let market = format!("{SMALL}{MARKET}");
+        for (from, to, expected) in cases {
+            let said = refusal(&market.replace(from, to));
+            assert!(said.contains(expected), "{said}");
+        }
+        let said = refusal(&format!("{SMALL}[workload]\nmakers = 1\n"));
+        assert!(said.contains("they need a `clock`"), "{said}");
     }
 }

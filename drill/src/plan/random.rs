@@ -3,7 +3,8 @@
 use std::collections::BTreeMap;
 
 use super::{
-    Bounds, Engine, Executor, Exit, Fault, Harm, Plan, Planned, Store, Topology, Who, Workload,
+    Backing, Bounds, Engine, Executor, Exit, Fault, Harm, Plan, Planned, Store, Topology, Who,
+    Workload,
 };
 use crate::market::{Dice, Stress};
 
@@ -26,6 +27,7 @@ pub fn calm() -> Plan {
             ..Topology::default()
         },
         workload: Workload::default(),
+        venue: Backing::default(),
         bounds: Bounds {
             rto_ms: SETTLED_MS,
             ..Bounds::default()
@@ -35,6 +37,7 @@ pub fn calm() -> Plan {
             ready_ms: SETTLED_MS,
         },
         at_most: BTreeMap::new(),
+        at_least: BTreeMap::new(),
         stress: Stress::default(),
         faults: vec![Planned::at(2_000, Fault::Heal)],
     }

@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
-use lifeboat_engine::types::{Digest, Height};
+use lifeboat_engine::types::{Digest, Height, TimeMs};
 use lifeboat_engine::{Event, Genesis};
 use lifeboat_node::journal::Reader;
 use lifeboat_node::machine::Blueprint;
@@ -13,6 +13,7 @@ use lifeboat_node::verify::verify;
 
 use crate::evidence::{DrillReport, MarketFigures, RootAt};
 use crate::log_audit::audit_log;
+use crate::plan::Plan;
 
 /// What was seen of a run, and what was wrong with it.
 #[derive(Debug, Default)]
@@ -132,20 +133,24 @@ impl Findings {
         self.report.rpo_commands += lost.len() as u64;
     }
 
-    /// Replays every node's log as an outsider does: books that balance, roots, modes (I1, I2, I7, I8).
-    /// Returns the changes of the mode by simulated time, as the first node's log has them.
-    pub fn audit(&mut self, cluster: &Cluster, genesis: &Genesis) -> Vec<(f64, &'static str)> {
+    /// Replays every node's log as an outsider does: books that balance, roots, liquidations, modes (I1,
+    /// I2, I5, I7, I8). Returns the changes of the mode by block time, as the first node's log has them.
+    pub fn audit(
+        &mut self,
+        cluster: &Cluster,
+        (genesis, plan): (&Genesis, &Plan),
+        mut market: MarketFigures,
+    ) -> Vec<(TimeMs, &'static str)> {
         let mut modes = Vec::new();
-        let mut market = MarketFigures::default();
         for index in 0..cluster.len() {
             let files = Arc::new(cluster.files(index).clone());
-            let audited = audit_log(files, genesis, |record, events, _| {
+            let audited = audit_log(files, genesis, |record, events, engine, _| {
                 if index == 0 {
-                    market.note(events);
+                    market.note(events, engine);
                 }
                 for event in events {
                     if let (0, Event::ModeChanged { to, .. }) = (index, event) {
-                        let at = record.block.header().time.get() as f64;
+                        let at = record.block.header().time;
                         modes.push((at, crate::evidence::mode_name(*to)));
                     }
                 }
@@ -164,7 +169,7 @@ impl Findings {
                 Err(finding) => self.report.finding(format!("node {index}: {finding}")),
             }
         }
-        self.report.figures.extend(market.named());
+        self.report.figures.extend(market.named(plan));
         modes
     }
 }

@@ -20,7 +20,7 @@ use tokio::sync::oneshot;
 use super::check::{Findings, is_accepted};
 use super::links::Links;
 use super::stage::Stage;
-use crate::evidence::{Band, DrillReport, Figures, Moment, Traced};
+use crate::evidence::{Band, DrillReport, Figures, MarketFigures, Moment, Traced};
 use crate::live::{leader_of, placed};
 use crate::market::Dice;
 use crate::plan::{Executor, Fault, Harm, Plan, Planned, Situation, Store};
@@ -64,12 +64,14 @@ pub fn refuses(plan: &Plan) -> Option<String> {
 pub fn simulate(plan: &Plan) -> Simulated {
     let stage = Stage::of(plan);
     let length = plan.length_ms() + plan.exit.load_ms;
+    let clock = plan.topology.clock.as_ref();
+    let lead_ms = clock.map_or(0, |clock| clock.lead_ms);
     let config = ClusterConfig {
         blueprint: stage.blueprint(),
         validators: usize::from(plan.topology.validators),
-        tuning: tuning(plan),
+        tuning: tuning(plan, stage.clock()),
         link: LinkQuality::default(),
-        timeout: Duration::from_millis(length + 3 * plan.exit.ready_ms + 180_000),
+        timeout: Duration::from_millis(length + lead_ms + 3 * plan.exit.ready_ms + 180_000),
     };
     let plan = plan.clone();
     let seed = plan.seed;
@@ -100,8 +102,9 @@ pub fn simulate(plan: &Plan) -> Simulated {
 }
 
 /// Slower blocks than production's: a simulated second costs less, and faults meet as many views.
-fn tuning(plan: &Plan) -> Tuning {
+fn tuning(plan: &Plan, clock: VenueClock) -> Tuning {
     let mut tuning = Tuning::default();
+    tuning.pacing.clock = clock;
     tuning.pacing.busy_ms = 80;
     tuning.pacing.idle_ms = 150;
     tuning.timeouts = Timeouts {
@@ -176,8 +179,9 @@ impl Run {
         self.findings.report = DrillReport::of(plan, Executor::Simulated, path, String::new());
         self.prepare(plan).await;
         let ready = self.stage.warm_up(&mut self.cluster).await;
+        let missing = ready.err().unwrap_or_default();
         self.findings
-            .check("listing", ready, || "nothing came to be traded".to_owned());
+            .check("listing", missing.is_empty(), || missing);
         self.began = self.cluster.now();
         self.stage.begin(self.began);
         self.pass(plan).await;
@@ -630,7 +634,14 @@ impl Run {
             .check_logs(&self.cluster, &*blueprint, &self.acknowledged);
         self.findings.common_root(&self.cluster);
         let modes = match self.stage.genesis() {
-            Some(genesis) => self.findings.audit(&self.cluster, genesis),
+            Some(genesis) => {
+                let clock = self.stage.clock();
+                let began = clock.venue(self.began);
+                let market = MarketFigures::new(plan, began, self.stage.holders());
+                let modes = self.findings.audit(&self.cluster, (genesis, plan), market);
+                let local = |(at, mode)| (clock.local(at).get() as f64, mode);
+                modes.into_iter().map(local).collect()
+            }
             None => Vec::new(),
         };
         self.judge_modes(&modes, plan);

@@ -1,4 +1,4 @@
-//! Drills of the market itself.
+//! A crash with and without breakers: what drill 12 runs on validators, for what the breakers save.
 
 use lifeboat_engine::breakers::Rule;
 use lifeboat_engine::types::OptionKind;
@@ -19,31 +19,17 @@ const STEP: i64 = 250;
 /// keeps all of it is auctioned in grace too, being under half of its maintenance, and pays more for the wait.
 const SHARE: i64 = 60;
 
-/// The drills.
-pub const DRILLS: &[Day] = &[
-    Day {
-        name: "12",
-        title: "BTC falls by 18 % in ten minutes, the volatility index doubles",
-        about: "The price falls by 18 % within ten minutes, options double in volatility, and an hour later most \
-                of it is made up for. An account is short puts for a part of what its margin allows.",
-        rule: Some(
-            "the breakers on the volatility index stop trading, and liquidation waits with it",
-        ),
-        most: 0.0,
-        unit: LOST,
-        play: crash,
-    },
-    Day {
-        name: "13",
-        title: "one strike's volatility times three",
-        about: "Makers bid and ask three times the volatility for one strike of every expiry. The volatility index \
-                must not follow, and nothing may halt.",
-        rule: None,
-        most: 1.0,
-        unit: "index_moved_points",
-        play: one_strike,
-    },
-];
+/// The crash.
+pub const CRASH: Day = Day {
+    name: "crash",
+    title: "drill 12 again: what the breakers are worth",
+    about: "The price falls by 18 % within ten minutes, options double in volatility, and an hour later most \
+            of it is made up for. An account is short puts for a part of what its margin allows.",
+    rule: Some("the breakers on the volatility index stop trading, and liquidation waits with it"),
+    most: 0.0,
+    unit: LOST,
+    play: crash,
+};
 
 /// A venue without breakers on volatility.
 fn unbroken(parameters: &mut Parameters) {
@@ -95,49 +81,21 @@ fn crash(ruled: bool) -> Result<Played, Finding> {
     let trips = |event: &&Event| matches!(event, Event::BreakerTripped { .. });
     let trips = stage.counts.events.iter().filter(trips).count();
     played.figures.insert("breakers_tripped", trips as f64);
-    let (low, high) = index_range(&stage, 0);
+    let (low, high) = index_range(&stage);
     played.figures.insert("volatility_index_low", low);
     played.figures.insert("volatility_index_high", high);
     Ok(played)
 }
 
-/// The least and the most of BTC's volatility index, in points, from an event on.
-fn index_range(stage: &Stage, from: usize) -> (f64, f64) {
-    let points = stage.counts.events[from..]
-        .iter()
-        .filter_map(|event| match event {
-            Event::VolatilityIndexUpdated {
-                underlying, ppm, ..
-            } if *underlying == BTC => Some(f64::from(*ppm) / 1e4),
-            _ => None,
-        });
+/// The least and the most of BTC's volatility index, in points.
+fn index_range(stage: &Stage) -> (f64, f64) {
+    let points = stage.counts.events.iter().filter_map(|event| match event {
+        Event::VolatilityIndexUpdated {
+            underlying, ppm, ..
+        } if *underlying == BTC => Some(f64::from(*ppm) / 1e4),
+        _ => None,
+    });
     points.fold((f64::MAX, 0.0), |(low, high), one| {
         (one.min(low), one.max(high))
     })
-}
-
-fn one_strike(_ruled: bool) -> Result<Played, Finding> {
-    let strike = Moved::Strike { near_ppm: 950_000 };
-    let stress = Stress {
-        moves: vec![moved(TROUBLE, 0, strike, 3_000_000)],
-        ..Stress::default()
-    };
-    let mut stage = Stage::new(Parameters::default(), &stress);
-    stage.until(TROUBLE - MINUTE)?;
-    let from = stage.counts.events.len();
-    stage.until(TROUBLE)?;
-    let (low, high) = index_range(&stage, from);
-    stage.until(TROUBLE + 10 * MINUTE)?;
-    let (lowest, highest) = index_range(&stage, from);
-    let moved = (highest - high).max(low - lowest).max(0.0);
-    let underlying = |event: &&Event| matches!(event, Event::UnderlyingModeChanged { .. });
-    let halts = stage.counts.events.iter().filter(underlying).count() + stage.counts.modes.len();
-    let mut played = Played {
-        lost: moved,
-        modes: stage.counts.modes.clone(),
-        ..Played::default()
-    };
-    played.figures.insert("halts", halts as f64);
-    played.figures.insert("volatility_index_before", high);
-    Ok(played)
 }
