@@ -112,12 +112,13 @@ pub fn judge(scene: &mut Scene, runs: &[Past], maker: Option<&Maker>) -> Result<
     compare_roots(fleet, report)?;
     fleet.shut_down(CATCH_UP)?;
     let readings = read_logs(fleet, &acknowledged, report)?;
-    let market = market_figures(runs, fleet, &scene.plan);
+    let began = began(runs, &scene.plan);
+    let market = market_figures(began, fleet, &scene.plan);
     let whole = readings
         .iter()
         .position(|reading| reading.first == Height::new(1));
     let seen = (&acknowledged, market, &scene.plan);
-    let audited = audit(fleet, whole.unwrap_or(0), seen, report)?;
+    let audited = audit(fleet, whole.unwrap_or(0), seen, began, report)?;
     let stale = told_stale(&scene.records);
     let lost = |(key, (height, _)): &(&Digest, &(Height, u32))| {
         let holds = |reading: &Reading| *height < reading.first || reading.found.contains(*key);
@@ -150,13 +151,16 @@ pub fn judge(scene: &mut Scene, runs: &[Past], maker: Option<&Maker>) -> Result<
     }
 }
 
-/// Figures from the first run's beginning on.
-fn market_figures(runs: &[Past], fleet: &Fleet, plan: &Plan) -> MarketFigures {
+/// Block time at the first run's beginning.
+fn began(runs: &[Past], plan: &Plan) -> TimeMs {
     let began = runs.first().map_or(0.0, |run| run.began_ms.round());
-    let began = match &plan.topology.clock {
+    match &plan.topology.clock {
         Some(clock) => clock.begins(),
         None => TimeMs::new(began as u64),
-    };
+    }
+}
+
+fn market_figures(began: TimeMs, fleet: &Fleet, plan: &Plan) -> MarketFigures {
     let holders = Holders::new(plan, load_settings(fleet));
     MarketFigures::new(plan, began, holders.accounts())
 }
@@ -317,6 +321,7 @@ fn audit(
     fleet: &mut Fleet,
     witness: usize,
     (acknowledged, mut market, plan): (&Acknowledged, MarketFigures, &Plan),
+    began: TimeMs,
     report: &mut DrillReport,
 ) -> Result<Audited, FleetError> {
     let mut found = Audited::default();
@@ -359,5 +364,7 @@ fn audit(
         Err(finding) => report.finding(finding.to_string()),
     }
     report.figures.extend(market.named(plan));
+    let moments = market.moments(began, clock);
+    report.timeline.moments.extend(moments);
     Ok(found)
 }

@@ -8,6 +8,7 @@ use lifeboat_engine::{Event, Genesis};
 use lifeboat_node::journal::Reader;
 use lifeboat_node::machine::Blueprint;
 use lifeboat_node::outcome::{Outcome, Verdict};
+use lifeboat_node::shared::VenueClock;
 use lifeboat_node::sim::{Cluster, Tally};
 use lifeboat_node::verify::verify;
 
@@ -140,6 +141,7 @@ impl Findings {
         cluster: &Cluster,
         (genesis, plan): (&Genesis, &Plan),
         mut market: MarketFigures,
+        (began, clock): (TimeMs, VenueClock),
     ) -> Vec<(TimeMs, &'static str)> {
         let mut modes = Vec::new();
         for index in 0..cluster.len() {
@@ -170,6 +172,8 @@ impl Findings {
             }
         }
         self.report.figures.extend(market.named(plan));
+        let moments = market.moments(began, clock);
+        self.report.timeline.moments.extend(moments);
         modes
     }
 }

@@ -638,7 +638,9 @@ impl Run {
                 let clock = self.stage.clock();
                 let began = clock.venue(self.began);
                 let market = MarketFigures::new(plan, began, self.stage.holders());
-                let modes = self.findings.audit(&self.cluster, (genesis, plan), market);
+                let modes =
+                    self.findings
+                        .audit(&self.cluster, (genesis, plan), market, (began, clock));
                 let local = |(at, mode)| (clock.local(at).get() as f64, mode);
                 modes.into_iter().map(local).collect()
             }

@@ -15,6 +15,8 @@ struct Course {
     most_ppm: [f64; 2],
     last_ppm: [f64; 2],
     equity_low: f64,
+    /// The least that equity was of the maintenance margin, in millionths.
+    cover_low_ppm: f64,
 }
 
 /// The accounts' courses. See the module's head.
@@ -33,6 +35,7 @@ impl Margins {
             most_ppm: [0.0; 2],
             last_ppm: [0.0; 2],
             equity_low: f64::MAX,
+            cover_low_ppm: f64::MAX,
         };
         Self {
             began,
@@ -52,6 +55,10 @@ impl Margins {
             let usdc = |cash: Cash| cash.get() as f64 / 1e6;
             course.equity_low = course.equity_low.min(usdc(margin.equity));
             let now = [usdc(margin.initial), usdc(margin.maintenance)];
+            if now[1] > 0.0 {
+                let cover = (1e6 * usdc(margin.equity) / now[1]).round();
+                course.cover_low_ppm = course.cover_low_ppm.min(cover);
+            }
             for (place, now) in now.into_iter().enumerate() {
                 if course.began[place] == 0.0 {
                     course.began[place] = now;
@@ -69,8 +76,7 @@ impl Margins {
     /// Figures of all accounts together: the worst of them.
     pub fn named(&self) -> Named {
         let most = |of: fn(&Course) -> f64| self.courses.iter().map(of).fold(0.0, f64::max);
-        let low = self.courses.iter().map(|one| one.equity_low);
-        let low = low.fold(f64::MAX, f64::min);
+        let least = |of: fn(&Course) -> f64| self.courses.iter().map(of).fold(f64::MAX, f64::min);
         let mut named: Named = [
             ("initial_margin_most_ppm", most(|one| one.most_ppm[0])),
             ("initial_margin_last_ppm", most(|one| one.last_ppm[0])),
@@ -78,9 +84,12 @@ impl Margins {
         ]
         .map(|(name, value)| (name.to_owned(), value))
         .into();
-        if low < f64::MAX {
-            named.push(("holder_equity_low_usdc".to_owned(), low));
-        }
+        let lows = [
+            ("holder_equity_low_usdc", least(|one| one.equity_low)),
+            ("holder_cover_low_ppm", least(|one| one.cover_low_ppm)),
+        ];
+        let lows = lows.into_iter().filter(|(_, low)| *low < f64::MAX);
+        named.extend(lows.map(|(name, low)| (name.to_owned(), low)));
         named
     }
 }

@@ -13,7 +13,9 @@ use std::collections::BTreeMap;
 use lifeboat_engine::types::{AccountId, Mode, TimeMs, UnderlyingId};
 use lifeboat_engine::{Engine, Event};
 
+use super::Moment;
 use crate::plan::Plan;
+use lifeboat_node::shared::VenueClock;
 use margin::Margins;
 use money::Money;
 use settlement::Settlements;
@@ -35,6 +37,51 @@ pub struct MarketFigures {
     settlements: Settlements,
     money: Money,
     margins: Margins,
+    moments: Vec<(TimeMs, &'static str, String)>,
+}
+
+/// Moments that a timeline takes; a drill with more says no more.
+const MOMENTS_MAX: usize = 200;
+
+/// What of an event a timeline has: what happened, and more for a person.
+fn told(event: &Event) -> Option<(&'static str, String)> {
+    Some(match event {
+        Event::UnderlyingModeChanged { underlying, to, .. } => {
+            (super::mode_name(*to), format!("underlying {underlying}"))
+        }
+        Event::BreakerTripped { trip, .. } => {
+            let (breaker, level) = (trip.breaker, trip.level);
+            let (figure, bound) = (trip.figure, trip.bound);
+            let what = format!("{breaker:?}, level {level}: {figure} of {bound}");
+            ("breaker", what)
+        }
+        Event::LossAllocated { step, paid, .. } => {
+            let usdc = paid.get() as f64 / 1e6;
+            ("loss", format!("{step:?} pays {usdc:.0} USDC"))
+        }
+        Event::ClosedOut { account, .. } => ("closed out", format!("account {account}")),
+        Event::GraceGiven { account, .. } => ("grace", format!("account {account}")),
+        Event::LiquidationStarted { account, .. } => ("liquidation", format!("account {account}")),
+        Event::SettlementDeferred {
+            underlying,
+            samples,
+            ..
+        } => {
+            let what = format!("underlying {underlying}, {samples} samples");
+            ("settlement deferred", what)
+        }
+        Event::ExpirySettled {
+            underlying,
+            price,
+            samples,
+            ..
+        } => {
+            let usdc = price.get() as f64 / 1e6;
+            let what = format!("underlying {underlying} at {usdc:.2}, {samples} samples");
+            ("settled", what)
+        }
+        _ => return None,
+    })
 }
 
 /// What is counted, each of them in every report that it is not zero in.
@@ -109,10 +156,29 @@ impl MarketFigures {
             }
             self.volatility.see(event, now);
             self.money.see(event);
+            if self.moments.len() < MOMENTS_MAX {
+                let told = told(event);
+                self.moments
+                    .extend(told.map(|(what, note)| (now, what, note)));
+            }
         }
         self.settlements.block(events, engine);
         self.money.count(engine);
         self.margins.look(engine);
+    }
+
+    /// What happened when, for the timeline of a run that began at block time `began`, by a clock of this
+    /// speed.
+    pub fn moments(&mut self, began: TimeMs, clock: VenueClock) -> impl Iterator<Item = Moment> {
+        let moments = std::mem::take(&mut self.moments).into_iter();
+        moments.map(move |(at, what, note)| Moment {
+            run: 1,
+            at_ms: clock.local_ms(at.since(began)) as f64,
+            what: what.to_owned(),
+            who: Vec::new(),
+            is_fault: false,
+            note,
+        })
     }
 
     fn mode(&mut self, underlying: UnderlyingId, to: Mode, now: TimeMs) {
