@@ -73,3 +73,33 @@ fn drill_03_simulated() {
 fn drill_25_simulated_twice_is_the_same() {
     assert_eq!(drill("25").audit, drill("25").audit);
 }
+
+/// A drill of the library whose market runs as fast as one can: fewer blocks.
+#[track_caller]
+fn hurried(name: &str) -> Simulated {
+    const SPEED: u64 = 120;
+    let mut plan: Plan = find(name).expect("a plan").expect("it is in the library");
+    let clock = plan.topology.clock.as_mut().expect("it has a clock");
+    let times = SPEED / u64::from(clock.speed);
+    clock.speed = SPEED as u32;
+    clock.lead_ms = 8_000;
+    for planned in &mut plan.faults {
+        planned.at_ms /= times;
+    }
+    let simulated = simulate(&plan);
+    println!("{}", simulated.report);
+    assert!(simulated.report.passed, "{:?}", simulated.report.findings);
+    simulated
+}
+
+#[test]
+fn drill_14_simulated_asks_for_more_margin_off_the_peg() {
+    let report = hurried("14").report;
+    assert!(report.figures["initial_margin_most_ppm"] > 1.2e6);
+}
+
+#[test]
+fn drill_18_simulated_goes_down_the_waterfall() {
+    let report = hurried("18").report;
+    assert!(report.invariants["I5"] > 0 && report.figures["gains_taken_usdc"] > 0.0);
+}
