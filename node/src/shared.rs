@@ -116,8 +116,8 @@ impl Pacing {
 impl Default for Pacing {
     fn default() -> Self {
         Self {
-            ahead_ms: 15,
-            ahead_crowded_ms: 30,
+            ahead_ms: 20,
+            ahead_crowded_ms: 40,
             busy_ms: 50,
             crowded_ms: 100,
             crowd: 480,

@@ -23,8 +23,8 @@ pub struct WindowPolicy {
 impl Default for WindowPolicy {
     fn default() -> Self {
         Self {
-            slack_ms: 20,
-            least: 128,
+            slack_ms: 60,
+            least: 384,
         }
     }
 }
@@ -106,18 +106,20 @@ mod tests {
     #[test]
     fn late_blocks_shrink_it_and_full_ones_in_time_open_it_again() {
         let window = window();
-        window.executed(1_024, 60);
+        window.executed(1_024, 90);
+        assert_eq!(window.size(), 8_192, "not late yet");
+        window.executed(1_024, 100);
         assert_eq!(window.size(), 1_792);
         for _ in 0..200 {
             window.executed(window.size(), 10_000);
         }
-        assert_eq!(window.size(), 128, "orders never stop");
-        window.executed(63, 20);
-        assert_eq!(window.size(), 128);
-        window.executed(64, 20);
-        assert_eq!(window.size(), 161);
-        window.executed(161, 40);
-        assert_eq!(window.size(), 172, "carefully near the bound");
+        assert_eq!(window.size(), 384, "orders never stop");
+        window.executed(191, 20);
+        assert_eq!(window.size(), 384);
+        window.executed(192, 20);
+        assert_eq!(window.size(), 481);
+        window.executed(481, 60);
+        assert_eq!(window.size(), 512, "carefully near the bound");
         for _ in 0..200 {
             window.executed(window.size(), 20);
         }
@@ -135,7 +137,7 @@ mod tests {
         for _ in 0..50 {
             window.executed(window.size(), 450);
         }
-        assert_eq!(window.size(), 128);
+        assert_eq!(window.size(), 384);
         for _ in 0..5_000 {
             window.executed(window.size(), 450);
         }
