@@ -259,6 +259,18 @@ pub struct BenchArguments {
     /// Quoted levels a second, in mass quotes; without it, the highest rate is searched
     #[arg(long)]
     pub levels: Option<u32>,
+    /// Instead: what snapshots and exits cost whoever trades, in venues of many accounts
+    #[arg(long, conflicts_with = "levels")]
+    pub background: bool,
+    /// Accounts of these venues
+    #[arg(long, default_value_t = 100_000, requires = "background")]
+    pub accounts: u32,
+    /// Orders at rest in them
+    #[arg(long, default_value_t = 100_000, requires = "background")]
+    pub resting: u32,
+    /// How often each is measured
+    #[arg(long, default_value_t = 3, requires = "background")]
+    pub rounds: u32,
     /// Seed of the load
     #[arg(long, default_value_t = 1)]
     pub seed: u64,

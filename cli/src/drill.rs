@@ -6,7 +6,7 @@ use std::time::{Duration, Instant};
 use anyhow::{Context as _, Result, bail};
 use lifeboat_drill::days::{self, Day};
 use lifeboat_drill::evidence::{self, DrillReport};
-use lifeboat_drill::live::{self, BenchSettings, DrillSettings};
+use lifeboat_drill::live::{self, BackgroundSettings, BenchSettings, DrillSettings};
 use lifeboat_drill::plan::{self, Executor, LIBRARY, Plan};
 use lifeboat_drill::sim;
 
@@ -17,6 +17,8 @@ use crate::settlement_drill::SettlementDrill;
 
 /// How often a sweep says how far it is.
 const SAY_EVERY: u64 = 50;
+/// Orders a second beside snapshots and exits.
+const BACKGROUND_ORDERS: u32 = 1_000;
 
 /// Carries out one drill or a sweep of them, or lists them.
 pub fn drill(arguments: &DrillArguments) -> Result<()> {
@@ -204,6 +206,9 @@ fn sweep(arguments: &DrillArguments, say: Say) -> Result<()> {
 /// Measures a whole venue of four processes.
 pub fn bench(arguments: &BenchArguments) -> Result<()> {
     let say = Say::new(arguments.json);
+    if arguments.background {
+        return bench_background(arguments, say);
+    }
     let settings = BenchSettings {
         binary: own_binary()?,
         evidence: evidence_folder(None, "bench")?,
@@ -213,6 +218,23 @@ pub fn bench(arguments: &BenchArguments) -> Result<()> {
         levels: arguments.levels,
     };
     let report = live::bench(&settings, &mut |text| say.line(text))?;
+    say.line(report.to_string());
+    say.object(&report);
+    Ok(())
+}
+
+fn bench_background(arguments: &BenchArguments, say: Say) -> Result<()> {
+    let settings = BackgroundSettings {
+        binary: own_binary()?,
+        evidence: evidence_folder(None, "background")?,
+        seed: arguments.seed,
+        accounts: arguments.accounts,
+        resting: arguments.resting,
+        rate: arguments.orders.unwrap_or(BACKGROUND_ORDERS),
+        window: Duration::from_secs(arguments.seconds),
+        rounds: arguments.rounds,
+    };
+    let report = live::background(&settings, &mut |text| say.line(text))?;
     say.line(report.to_string());
     say.object(&report);
     Ok(())

@@ -119,11 +119,11 @@ impl fmt::Display for BenchReport {
 }
 
 /// One measurement.
-struct Run {
-    answered_per_second: f64,
-    accepted_share: f64,
-    p50: f64,
-    p99: f64,
+pub(super) struct Run {
+    pub answered_per_second: f64,
+    pub accepted_share: f64,
+    pub p50: f64,
+    pub p99: f64,
     cpu: BTreeMap<String, f64>,
 }
 
@@ -218,7 +218,8 @@ impl Bench {
 }
 
 impl Run {
-    fn new(records: &[Record], elapsed: Duration, cpu: BTreeMap<String, f64>) -> Self {
+    /// Milliseconds from due to answer, and commands answered within `elapsed`.
+    pub fn new(records: &[Record], elapsed: Duration, cpu: BTreeMap<String, f64>) -> Self {
         let answered: Vec<&Record> = records.iter().filter(|one| one.acknowledged()).collect();
         let within = answered
             .iter()

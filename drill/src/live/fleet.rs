@@ -227,6 +227,22 @@ impl Fleet {
         write_toml(path, &node)
     }
 
+    /// Changes the venue's genesis, before its first start.
+    ///
+    /// # Errors
+    /// When a folder takes no file.
+    pub fn amend(&mut self, change: impl FnOnce(&mut Genesis)) -> Result<(), FleetError> {
+        change(&mut self.genesis);
+        for validator in &self.validators {
+            let folder = validator.config.parent().unwrap_or(&self.settings.root);
+            let path = folder.join("genesis.bin");
+            let written =
+                borsh::to_vec(&self.genesis).and_then(|genesis| fs::write(&path, genesis));
+            written.map_err(io_error(&path))?;
+        }
+        Ok(())
+    }
+
     /// Every validator's market goes by a script from now on.
     ///
     /// # Errors

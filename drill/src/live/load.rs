@@ -225,6 +225,11 @@ impl Load {
         self.board.answered.load(Ordering::Relaxed)
     }
 
+    /// Whether everything that there was is answered.
+    pub fn is_over(&self) -> bool {
+        self.clients.iter().all(JoinHandle::is_finished)
+    }
+
     /// Notes that a fault happens now; the next acceptance of a command sent after it is looked for.
     pub fn mark_fault(&self) -> Duration {
         let now = self.now();

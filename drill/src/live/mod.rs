@@ -5,6 +5,7 @@
 //! the judgement from what is left on disk: I1, I2, I3 and I8 are checked in every validator's block log after each run. **Never** looks
 //! into a running validator other than through its ingress, and never kills what it did not start.
 
+mod background;
 mod bench;
 mod connection;
 mod cpu;
@@ -24,6 +25,7 @@ mod storm;
 mod strike;
 mod survey;
 
+pub use background::{BackgroundReport, BackgroundSettings, Work, background};
 pub use bench::{BenchReport, BenchSettings, Throughput, bench};
 pub use execute::execute;
 pub use fleet::{Fleet, FleetError, FleetSettings, leader_of};

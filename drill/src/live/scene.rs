@@ -319,6 +319,15 @@ pub fn open_venue(
 ) -> Result<(Fleet, Vec<(Listed, f64)>), DrillError> {
     tell("making keys and folders for the validators");
     let mut fleet = Fleet::init(shape)?;
+    let listed = start_trading(&mut fleet, tell)?;
+    Ok((fleet, listed))
+}
+
+/// Starts a fleet's validators and waits until they list options; returns these with their values.
+///
+/// # Errors
+/// When the venue does not come about.
+pub fn start_trading(fleet: &mut Fleet, tell: Tell) -> Result<Vec<(Listed, f64)>, DrillError> {
     tell("starting the validators");
     fleet.start_all()?;
     let took = fleet.wait_ready(START)?.as_secs_f64();
@@ -333,7 +342,7 @@ pub fn open_venue(
         Ok(!listed.is_empty())
     })?;
     tell(&format!("{} options to trade", listed.len()));
-    Ok((fleet, listed))
+    Ok(listed)
 }
 
 /// A load from the fleet's accounts.

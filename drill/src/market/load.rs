@@ -116,9 +116,21 @@ impl LoadPlan {
         (0..count).map_while(|_| self.single()).collect()
     }
 
+    /// The next `count` orders that rest, and nothing else.
+    pub fn resting(&mut self, count: usize) -> Vec<Command> {
+        (0..count).map_while(|_| self.rest()).collect()
+    }
+
     /// The next `count` mass quotes, from the quoters in turn.
     pub fn mass_quotes(&mut self, count: usize) -> Vec<Command> {
         (0..count).map_while(|_| self.mass_quote()).collect()
+    }
+
+    fn rest(&mut self) -> Option<Command> {
+        let who = self.dice.below(self.traders.len());
+        let action = Action::PlaceOrder(self.order(who, false)?);
+        let trader = self.traders.get_mut(who)?;
+        Some(trader.participant.sign(action))
     }
 
     fn single(&mut self) -> Option<Command> {

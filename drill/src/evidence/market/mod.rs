@@ -28,6 +28,8 @@ type Named = Vec<(String, f64)>;
 #[derive(Clone, Debug, Default)]
 pub struct MarketFigures {
     counts: BTreeMap<&'static str, u64>,
+    /// Breakers of each underlying that has a price.
+    trips: BTreeMap<UnderlyingId, u64>,
     modes: BTreeMap<UnderlyingId, Mode>,
     /// When an underlying's trading stopped, and the longest that one was out.
     stopped: BTreeMap<UnderlyingId, TimeMs>,
@@ -49,10 +51,11 @@ fn told(event: &Event) -> Option<(&'static str, String)> {
         Event::UnderlyingModeChanged { underlying, to, .. } => {
             (super::mode_name(*to), format!("underlying {underlying}"))
         }
-        Event::BreakerTripped { trip, .. } => {
+        Event::BreakerTripped { underlying, trip } => {
             let (breaker, level) = (trip.breaker, trip.level);
             let (figure, bound) = (trip.figure, trip.bound);
-            let what = format!("{breaker:?}, level {level}: {figure} of {bound}");
+            let of = underlying.map_or_else(String::new, |one| format!("underlying {one}, "));
+            let what = format!("{of}{breaker:?}, level {level}: {figure} of {bound}");
             ("breaker", what)
         }
         Event::LossAllocated { step, paid, .. } => {
@@ -148,6 +151,13 @@ impl MarketFigures {
                 Event::UnderlyingModeChanged { underlying, to, .. } => {
                     self.mode(*underlying, *to, now);
                 }
+                Event::BreakerTripped {
+                    underlying: Some(underlying),
+                    ..
+                } => *self.trips.entry(*underlying).or_default() += 1,
+                Event::IndexUpdated { underlying, .. } => {
+                    self.trips.entry(*underlying).or_default();
+                }
                 Event::StableUpdated { price, .. } => {
                     let dollars = price.get() as f64 / 1e6;
                     self.stable_low = Some(self.stable_low.unwrap_or(dollars).min(dollars));
@@ -197,6 +207,10 @@ impl MarketFigures {
         for (name, count) in &self.counts {
             all.push(((*name).to_owned(), *count as f64));
         }
+        let of_one = |(one, trips): (&UnderlyingId, &u64)| {
+            (format!("breakers_tripped_{one}"), *trips as f64)
+        };
+        all.extend(self.trips.iter().map(of_one));
         all.push(("underlyings_not_open".to_owned(), self.stopped.len() as f64));
         all.push(("underlying_out_ms_most".to_owned(), self.out_ms as f64));
         let stable = self.stable_low.filter(|low| *low < 1.0);
