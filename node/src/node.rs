@@ -36,7 +36,7 @@ use crate::gossip::{self, GossipPolicy};
 use crate::handle::NodeHandle;
 use crate::machine::Blueprint;
 use crate::mempool::MempoolLimits;
-use crate::shadow::{Feed, Shadow};
+use crate::shadow::{Feed, Shadow, Turn};
 use crate::shared::{Pacing, Shared, Stop, millis};
 use crate::snapshot;
 use crate::sync::{self, SyncPolicy};
@@ -157,7 +157,11 @@ where
         .store(setup.epochs.current(), Ordering::Relaxed);
     let shadow = feed.map(|feed| {
         let (blueprint, files) = (setup.blueprint.clone(), setup.files.clone());
-        Shadow::new(blueprint, shared.clone(), files, feed, tuning.snapshots)
+        let turn = Turn {
+            index: usize::from(setup.identity.share.index),
+            of: setup.identity.committee.len(),
+        };
+        Shadow::new(blueprint, shared.clone(), files, feed, tuning.snapshots, turn)
     });
     let (intake, arrivals) = gossip::intake();
     let handle = NodeHandle {

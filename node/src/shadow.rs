@@ -31,9 +31,29 @@ use crate::snapshot::{self, Certified, HEADERS_MAX, Manifest};
 /// Blocks that wait for the shadow at most; those before are read from the log when it comes to them.
 const QUEUE_MAX: usize = 512;
 
+/// Blocks over which validators take turns, at most twice: fewer than the queue holds.
+const TURN_SPAN_MAX: u64 = QUEUE_MAX as u64;
+
 /// Blocks between two comparisons of the state roots. The root is over the whole state, so a
 /// comparison answers for all blocks since the last.
 const COMPARE_EVERY: u64 = 16;
+
+/// When a validator does what is heavy: one after the other, so that most of them are never at it.
+#[derive(Clone, Copy, Debug)]
+pub struct Turn {
+    /// Its place among them.
+    pub index: usize,
+    /// How many there are.
+    pub of: usize,
+}
+
+impl Turn {
+    /// How much later than the first this one begins, the last of them within half of `span` blocks.
+    fn after(self, span: u64) -> u64 {
+        let all = span.min(TURN_SPAN_MAX) as usize / 2 * self.index;
+        all.checked_div(self.of).unwrap_or(0) as u64
+    }
+}
 
 /// A block that the executor has applied.
 #[derive(Debug)]
@@ -107,6 +127,7 @@ pub struct Shadow {
     files: Arc<dyn Files>,
     feed: Arc<Feed>,
     policy: SnapshotPolicy,
+    turn: Turn,
     frontier: Frontier,
     roots: VecDeque<(Height, Digest)>,
     /// Applied by the executor, not yet certified.
@@ -117,6 +138,10 @@ pub struct Shadow {
     floor: Bytes,
     /// The state is held here until a certificate covers the header that states its root.
     holding: bool,
+    /// That certificate and the headers that it covers, kept until it is this validator's turn.
+    proof: Option<Certified>,
+    /// The exits of the state are due, and worked out when it is this validator's turn.
+    exits_due: bool,
 }
 
 impl Shadow {
@@ -127,6 +152,7 @@ impl Shadow {
         files: Arc<dyn Files>,
         feed: Arc<Feed>,
         policy: SnapshotPolicy,
+        turn: Turn,
     ) -> Self {
         let frontier = shared.frontier();
         Self {
@@ -136,11 +162,14 @@ impl Shadow {
             files,
             feed,
             policy,
+            turn,
             frontier,
             ahead: VecDeque::new(),
             taken: frontier.height,
             floor: Bytes::new(),
             holding: false,
+            proof: None,
+            exits_due: false,
         }
     }
 
@@ -197,33 +226,54 @@ impl Shadow {
         Ok(machine)
     }
 
-    /// Takes a block in, applies what its header certifies, and takes a snapshot if one is due.
+    /// Takes a block in, applies what its header certifies, works out exits and takes a snapshot if
+    /// they are due and it is this validator's turn.
     fn follow(&mut self, machine: &mut dyn Machine, fed: Fed) -> Result<(), Fault> {
         if fed.after.height <= self.frontier.height {
             return Ok(());
         }
         let (certified, certificate) = (fed.header.executed, fed.certificate.clone());
+        let newest = fed.after.height.get();
         self.ahead.push_back(fed);
+        if self.exits_due && !self.is_turn(newest, self.shared.exits.lag()) {
+            return Ok(());
+        }
+        if std::mem::take(&mut self.exits_due) {
+            self.work_out_exits(machine)?;
+        }
         if !self.holding {
-            while self.frontier.height < certified {
+            while self.frontier.height < certified && !self.exits_due {
                 self.step(machine, certified)?;
             }
-            let stated = self.frontier.height == certified;
+            let stated = self.frontier.height == certified && !self.exits_due;
             self.holding = stated && self.is_due() && self.next_is_queued();
         }
-        if self.holding && !certificate.is_empty() {
+        if self.holding && self.proof.is_none() {
+            if certificate.is_empty() {
+                self.holding &= self.ahead.len() < HEADERS_MAX;
+                return Ok(());
+            }
             self.compare(machine)?;
             let headers = self.ahead.iter().map(|fed| fed.header.encode().to_vec());
-            let proof = Certified {
+            self.proof = Some(Certified {
                 headers: headers.collect(),
                 certificate: certificate.to_vec(),
                 floor: self.floor.to_vec(),
-            };
+            });
+        }
+        if self.is_turn(newest, self.policy.every)
+            && let Some(proof) = self.proof.take()
+        {
             self.snapshot(machine, proof)?;
             self.holding = false;
         }
-        self.holding &= self.ahead.len() < HEADERS_MAX;
         Ok(())
+    }
+
+    /// Whether it is this validator's turn at what is due in the state, of which the others take
+    /// theirs within half of `span` blocks.
+    fn is_turn(&self, newest: u64, span: u64) -> bool {
+        newest >= self.frontier.height.get() + self.turn.after(span)
     }
 
     /// Whether the headers that follow the state are at hand.
@@ -276,6 +326,9 @@ impl Shadow {
             let root = self.shared.root_at(header.height);
             self.apply(machine, &block, header.digest(), &quarantined, root)?;
             self.pass(record.certificate.clone());
+            if std::mem::take(&mut self.exits_due) {
+                self.work_out_exits(machine)?;
+            }
         }
         let next = self.frontier.height.next();
         if next < until {
@@ -311,7 +364,7 @@ impl Shadow {
             self.roots.pop_front();
         }
         if self.shared.exits.is_due(height) {
-            self.work_out_exits(machine)?;
+            self.exits_due = true;
         } else if height.get().is_multiple_of(COMPARE_EVERY) {
             self.compare(machine)?;
         }

@@ -236,12 +236,15 @@ impl<'a> Writer<'a> {
         })
     }
 
+    /// Each chunk is made durable by itself: were the whole state left to one sync at the end, the block
+    /// log's own would wait behind it on most file systems, and everybody's answers with it.
     fn put_chunk(&mut self) -> io::Result<()> {
         if !self.chunk.is_empty() {
             self.chunks.push(chunk_digest(&self.chunk));
             self.state_len += self.chunk.len() as u64;
-            self.files
-                .append(&name(self.height.get(), STATE), &self.chunk)?;
+            let state = name(self.height.get(), STATE);
+            self.files.append(&state, &self.chunk)?;
+            self.files.sync(&state)?;
             self.chunk.clear();
         }
         Ok(())
@@ -260,9 +263,6 @@ impl<'a> Writer<'a> {
     ) -> io::Result<Manifest> {
         self.put_chunk()?;
         let height = self.height.get();
-        if self.state_len > 0 {
-            self.files.sync(&name(height, STATE))?;
-        }
         let manifest = Manifest {
             magic: MAGIC,
             chain,

@@ -26,8 +26,8 @@ use crate::plan::Backing;
 const SNAPSHOT_EVERY: u64 = 100;
 /// Blocks between two workings-out of the exits; a venue's own figure is 500.
 const EXITS_EVERY: u64 = 150;
-/// Never, in a run of minutes.
-const NEVER: u64 = 1 << 40;
+/// Blocks that no run of minutes comes to.
+const NEVER: u64 = 100_000;
 const TRADERS: u32 = 2_000;
 const CLIENTS: usize = 4;
 /// Unanswered orders while the books are filled.
@@ -53,6 +53,7 @@ impl Work {
     /// Each of them.
     pub const ALL: [Self; 3] = [Self::Nothing, Self::Snapshots, Self::Exits];
 
+    /// Blocks between two times that it is done.
     const fn every(self) -> u64 {
         match self {
             Self::Nothing => NEVER,
@@ -61,11 +62,10 @@ impl Work {
         }
     }
 
-    const fn only_if(self, what: Self) -> u64 {
-        if self as u8 == what as u8 {
-            self.every()
-        } else {
-            NEVER
+    const fn snapshot_every(self) -> u64 {
+        match self {
+            Self::Snapshots => SNAPSHOT_EVERY,
+            Self::Nothing | Self::Exits => NEVER,
         }
     }
 }
@@ -173,14 +173,16 @@ impl BackgroundSettings {
             backing: Backing::default(),
             publish: false,
             doors: false,
-            snapshot_every: Some(work.only_if(Work::Snapshots)),
+            snapshot_every: Some(work.snapshot_every()),
             drifting: Vec::new(),
         }
     }
 
     fn measure(&self, work: Work, round: u32, tell: Tell) -> Result<Measured, DrillError> {
         let mut fleet = Fleet::init(self.shape(work, round))?;
-        fleet.amend(|genesis| vault(genesis, work.only_if(Work::Exits)))?;
+        if work == Work::Exits {
+            fleet.amend(vault)?;
+        }
         let targets = start_trading(&mut fleet, tell)?;
         let settings = LoadSettings {
             cancel_share: 0.5,
@@ -217,9 +219,9 @@ impl BackgroundSettings {
     }
 }
 
-/// Gives the venue a vault, so that there are exits, and says how often they are worked out.
-fn vault(genesis: &mut Genesis, every: u64) {
-    genesis.parameters.exits.every = every;
+/// Gives the venue a vault, without which there are no exits.
+fn vault(genesis: &mut Genesis) {
+    genesis.parameters.exits.every = EXITS_EVERY;
     genesis.parameters.vaults = vec![VaultParameters {
         chain: SettlementChain::new(1),
         vault: Address([3; 20]),

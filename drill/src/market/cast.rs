@@ -11,6 +11,8 @@ use super::dice::Dice;
 use super::participant::Participant;
 
 const MILLION: i64 = 1_000_000 * 1_000_000;
+/// What all traders have together at most: a venue's money is one 64-bit figure.
+const TRADERS_CASH_MAX: i64 = 4_000_000 * MILLION;
 /// Session keys of a development venue do not expire.
 const NEVER: TimeMs = TimeMs::new(u64::MAX);
 
@@ -57,11 +59,12 @@ impl Cast {
         &self,
         session_of: impl Fn(AccountId) -> Option<PublicKey>,
     ) -> Vec<GenesisAccount> {
+        let each = TRADERS_CASH_MAX / i64::from(self.traders.max(1));
         let groups = [
             (self.makers, 1_000 * MILLION),
             (self.takers, 50 * MILLION),
             (self.clients, MILLION),
-            (self.traders, 50 * MILLION),
+            (self.traders, each.min(50 * MILLION)),
             (self.quoters, 5_000 * MILLION),
         ];
         let cash = groups

@@ -17,6 +17,8 @@ const KEPT: usize = 8;
 const LEAVES: &str = "leaves";
 const HEADER: &str = "header";
 const BUILDING: &str = "exits.building";
+/// Bytes that are written between two syncs, about.
+const PIECE_BYTES: usize = 1 << 20;
 /// Bytes of a head at most: summaries and a length for each thousand accounts.
 const HEAD_BYTES_MAX: usize = 16 << 20;
 
@@ -86,8 +88,16 @@ pub fn save(files: &dyn Files, checkpoint: &ExitCheckpoint) -> io::Result<()> {
         BUILDING,
         &[&MAGIC[..], &(head.len() as u32).to_be_bytes(), &head].concat(),
     )?;
+    // In pieces that are made durable one by one, as a snapshot's are, so that the block log's own sync
+    // never waits behind all of it.
+    let mut unsynced = head.len();
     for chunk in &checkpoint.leaves {
         files.append(BUILDING, chunk)?;
+        unsynced += chunk.len();
+        if unsynced >= PIECE_BYTES {
+            files.sync(BUILDING)?;
+            unsynced = 0;
+        }
     }
     files.sync(BUILDING)?;
     files.rename(BUILDING, &name(checkpoint.height, LEAVES))?;

@@ -68,10 +68,14 @@ impl ExitBoard {
         rule.map_or(Height::new(0), |rule| rule.height_for(executed))
     }
 
+    /// Blocks that a validator has for working exits out; 0 without a rule.
+    pub fn lag(&self) -> u64 {
+        self.rule.get().map_or(0, |rule| rule.lag)
+    }
+
     /// The last height before the one from which on `executed` carries the exits that it does.
     pub fn before(&self, executed: Height) -> Height {
-        let lag = self.rule.get().map_or(0, |rule| rule.lag);
-        let first = self.height_for(executed).get().saturating_add(lag);
+        let first = self.height_for(executed).get().saturating_add(self.lag());
         Height::new(first.saturating_sub(1))
     }
 
