@@ -187,7 +187,7 @@ impl Books {
         let fits = exact.check_order(&check, held.iter().copied(), &order);
         let proven = self
             .remembering
-            .surely_fits(&check, drag, &order, replaced as u32);
+            .surely_fits(check, drag, order, replaced as u32);
         (fits.is_ok(), proven)
     }
 }
@@ -236,11 +236,11 @@ fn a_delisting_forgets() {
     };
     let held = books.held.clone();
     let book = &mut books.remembering;
-    assert!(!book.surely_fits(&check, Cash::ZERO, &order, 0));
+    assert!(!book.surely_fits(check, Cash::ZERO, order, 0));
     book.remember(ACCOUNT, held.iter().copied());
-    assert!(book.surely_fits(&check, Cash::ZERO, &order, 0));
+    assert!(book.surely_fits(check, Cash::ZERO, order, 0));
     book.remove_instrument(InstrumentId::new(0));
-    assert!(!book.surely_fits(&check, Cash::ZERO, &order, 0));
+    assert!(!book.surely_fits(check, Cash::ZERO, order, 0));
     book.remember(ACCOUNT, held.into_iter());
-    assert!(book.surely_fits(&check, Cash::ZERO, &order, 0));
+    assert!(book.surely_fits(check, Cash::ZERO, order, 0));
 }

@@ -7,7 +7,7 @@ use super::margin::OpenLots;
 use super::place::Ticket;
 use crate::book::Resting;
 use crate::command::AmendOrder;
-use crate::event::Event;
+use crate::event::{Event, emit};
 use crate::modes::Activity;
 use crate::orders::flags;
 use crate::reject::Reject;
@@ -158,12 +158,14 @@ impl Engine {
         let Some(instrument) = self.instruments.get(resting.book) else {
             return;
         };
-        events.push(Event::OrderAmended {
+        let price = price.to_price(instrument.tick).unwrap_or_default();
+        let qty = total.to_qty(instrument.lot).unwrap_or_default();
+        emit(events, || Event::OrderAmended {
             account: resting.owner,
             order: resting.order,
             instrument: resting.book,
-            price: price.to_price(instrument.tick).unwrap_or_default(),
-            qty: total.to_qty(instrument.lot).unwrap_or_default(),
+            price,
+            qty,
             kept_priority,
         });
     }

@@ -7,7 +7,7 @@ use super::Engine;
 use super::margin::OpenLots;
 use crate::book::Resting;
 use crate::command::{CancelScope, OrderRef};
-use crate::event::{CancelReason, Event};
+use crate::event::{CancelReason, Event, emit};
 use crate::ledger::NO_SLOT;
 use crate::modes::Activity;
 use crate::orders::flags;
@@ -103,10 +103,12 @@ impl Engine {
         reason: CancelReason,
         events: &mut Vec<Event>,
     ) -> bool {
-        let Some(resting) = self.books.remove(order) else {
+        let removed = self.books.remove(order);
+        // Not taken out of the option, which would copy it.
+        let Some(resting) = &removed else {
             return false;
         };
-        self.forget_resting(&resting, reason, events);
+        self.forget_resting(resting, reason, events);
         true
     }
 
@@ -143,11 +145,12 @@ impl Engine {
             .get(order.book)
             .map(|i| i.lot)
             .unwrap_or_default();
-        events.push(Event::OrderCancelled {
+        let unfilled = order.lots.to_qty(lot).unwrap_or_default();
+        emit(events, || Event::OrderCancelled {
             account: order.owner,
             order: order.order,
             instrument: order.book,
-            unfilled: order.lots.to_qty(lot).unwrap_or_default(),
+            unfilled,
             reason,
         });
     }

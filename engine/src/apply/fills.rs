@@ -7,7 +7,7 @@ use super::margin::OpenLots;
 use super::place::Ticket;
 use super::{Engine, INSURANCE_FUND};
 use crate::book::{Fill, MatchStop, Resting, Taken, Taker};
-use crate::event::{CancelReason, Event, Trade};
+use crate::event::{CancelReason, Event, Trade, emit};
 use crate::instrument::Instrument;
 use crate::ledger::NO_SLOT;
 use crate::orders::flags;
@@ -149,20 +149,25 @@ impl Engine {
             self.count_protected(fill.maker_owner, instrument, maker_side, fill.lots);
         }
         self.trades = self.trades.saturating_add(1);
-        events.push(Event::Traded(Trade {
-            trade: self.trades,
-            instrument: instrument.id,
-            price: fill.price.to_price(instrument.tick).unwrap_or_default(),
-            qty: fill.lots.to_qty(instrument.lot).unwrap_or_default(),
-            taker_side: ticket.side,
-            taker: ticket.account,
-            taker_order: id,
-            taker_fee,
-            maker: fill.maker_owner,
-            maker_order: fill.maker,
-            maker_fee,
-            maker_filled: fill.maker_left.get() == 0,
-        }));
+        let trade = self.trades;
+        let price = fill.price.to_price(instrument.tick).unwrap_or_default();
+        let qty = fill.lots.to_qty(instrument.lot).unwrap_or_default();
+        emit(events, || {
+            Event::Traded(Trade {
+                trade,
+                instrument: instrument.id,
+                price,
+                qty,
+                taker_side: ticket.side,
+                taker: ticket.account,
+                taker_order: id,
+                taker_fee,
+                maker: fill.maker_owner,
+                maker_order: fill.maker,
+                maker_fee,
+                maker_filled: fill.maker_left.get() == 0,
+            })
+        });
     }
 
     /// `lots` at the per-lot fee, at most the cap on the premium; rounded up.

@@ -7,22 +7,44 @@
 
 use super::Engine;
 use crate::block::CheckedCommand;
+use crate::book::prefetch::fetch_at;
 use crate::command::{Action, Command, OrderPrice, OrderRef, PlaceOrder, UserPayload};
 use crate::types::{AccountId, InstrumentId, OrderId, Price, Side};
 
+/// Commands that are looked at together: what leads to tables is read once for all of them.
+const BATCH: usize = 4;
 /// How many commands ahead each step looks: accounts, orders and books; then what they name; then
-/// stakes and rows of margin; then the stakes of orders, one link further away.
-const AHEAD: [usize; 4] = [14, 10, 6, 3];
+/// stakes and rows of margin; then the stakes of orders, one link further away. Commands themselves
+/// come before all of that.
+const AHEAD: [usize; 4] = [16, 12, 8, 4];
+const COMMANDS_AHEAD: usize = 20;
+/// Bytes of a cache line.
+const LINE: usize = 64;
 
 impl Engine {
     /// Fetches ahead for the commands after the one at `index`.
     #[inline]
     pub(super) fn foresee(&self, commands: &[CheckedCommand], index: u32) {
         let at = usize::try_from(index).unwrap_or(usize::MAX);
-        for (step, ahead) in (0..).zip(AHEAD) {
-            let Some(payload) = payload(commands, at.saturating_add(ahead)) else {
-                continue;
-            };
+        if at.is_multiple_of(BATCH) {
+            self.foresee_batch(commands, at);
+        }
+    }
+
+    #[inline(never)]
+    fn foresee_batch(&self, commands: &[CheckedCommand], at: usize) {
+        let [first, second, third, last] = AHEAD.map(|ahead| at.saturating_add(ahead));
+        batch(commands, at.saturating_add(COMMANDS_AHEAD)).for_each(fetch_whole);
+        self.foresee_step(commands, first, 0);
+        self.foresee_step(commands, second, 1);
+        self.foresee_step(commands, third, 2);
+        self.foresee_step(commands, last, 3);
+    }
+
+    /// One step for a batch of commands. The step is a constant where this is inlined.
+    #[inline(always)]
+    fn foresee_step(&self, commands: &[CheckedCommand], from: usize, step: u32) {
+        for payload in batch(commands, from).filter_map(payload) {
             self.foresee_account(payload.account, step);
             if let Some(order) = named_order(payload) {
                 self.foresee_order(payload, order, step);
@@ -121,9 +143,23 @@ impl Engine {
     }
 }
 
+/// The commands of the batch that begins at `from`, as far as there are any.
+#[inline(always)]
+fn batch(commands: &[CheckedCommand], from: usize) -> impl Iterator<Item = &CheckedCommand> {
+    commands.get(from..).unwrap_or_default().iter().take(BATCH)
+}
+
+#[inline(always)]
+fn fetch_whole(command: &CheckedCommand) {
+    let line = |at: usize| core::ptr::from_ref(command).cast::<u8>().wrapping_add(at);
+    (0..size_of::<CheckedCommand>())
+        .step_by(LINE)
+        .for_each(|at| fetch_at(line(at)));
+}
+
 #[inline]
-fn payload(commands: &[CheckedCommand], at: usize) -> Option<&UserPayload> {
-    match commands.get(at)?.command() {
+const fn payload(command: &CheckedCommand) -> Option<&UserPayload> {
+    match command.command() {
         Command::User(user) => Some(&user.payload),
         Command::Validator(_) => None,
     }

@@ -289,13 +289,14 @@ impl Engine {
     pub(super) fn check_initial_margin(&mut self, ticket: &Ticket) -> Result<(), Reject> {
         let (check, order) = self.margin_check(ticket)?;
         let drag = self.margin.drags.of(ticket.account);
-        if self.margin.book.surely_fits(&check, drag, &order, 0) {
+        if self.margin.book.surely_fits(check, drag, order, 0) {
             return Ok(());
         }
         self.check_exactly(&check, &order)
     }
 
     /// Judges an order on exact sums.
+    #[inline(never)]
     fn check_exactly(&mut self, check: &AccountCheck, order: &OrderCheck) -> Result<(), Reject> {
         let account = self
             .ledger
@@ -337,6 +338,7 @@ impl Engine {
     }
 
     /// A ticket as the margin models see it.
+    #[inline(always)]
     fn margin_check(&self, ticket: &Ticket) -> Result<(AccountCheck, OrderCheck), Reject> {
         let premium = self.premium(ticket.instrument, ticket.limit, ticket.lots);
         let row = self.margin.fee_row(ticket.instrument);
@@ -385,7 +387,7 @@ impl Engine {
         let drag = self.margin.drags.of(ticket.account);
         let drag = Cash::new(drag.get().saturating_sub(released));
         let replaced = old.lots.get();
-        if self.margin.book.surely_fits(&check, drag, &order, replaced) {
+        if self.margin.book.surely_fits(check, drag, order, replaced) {
             return Ok(());
         }
         // The check may fill the cache from the ledger, where the old order still is: fill it first.

@@ -59,7 +59,7 @@ use crate::block::{Advanced, Applied, Block, CheckedCommand, Signer};
 use crate::book::Books;
 use crate::breakers::{Circuit, VenueWatch};
 use crate::command::Command;
-use crate::event::Event;
+use crate::event::{Event, emit};
 use crate::instrument::Instruments;
 use crate::ledger::Ledger;
 use crate::modes::ModeState;
@@ -225,7 +225,7 @@ impl Engine {
             return;
         }
         let at = events.len();
-        events.push(Event::CommandApplied { index });
+        emit(events, || Event::CommandApplied { index });
         if let Err(reject) = self.execute(command, events) {
             events.truncate(at);
             events.push(Event::CommandRejected { index, reject });

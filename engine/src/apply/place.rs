@@ -7,7 +7,7 @@ use super::Engine;
 use super::margin::OpenLots;
 use crate::book::{NewOrder, Taker};
 use crate::command::{OrderPrice, PlaceOrder};
-use crate::event::{CancelReason, Event, OrderPlaced};
+use crate::event::{CancelReason, Event, OrderPlaced, emit};
 use crate::instrument::Instrument;
 use crate::limits::{LABEL_BYTES_MAX, ORDERS_PER_ACCOUNT_MAX, POSITION_LOTS_MAX};
 use crate::modes::Activity;
@@ -73,6 +73,7 @@ impl Engine {
     }
 
     /// Checks form and permission, in the order of the reject numbers' ranges where both apply.
+    #[inline(always)]
     fn ticket(&self, account: AccountId, order: &PlaceOrder) -> Result<Ticket, Reject> {
         let rests_only = order.post_only != PostOnly::Off;
         let activity = if rests_only {
@@ -120,7 +121,11 @@ impl Engine {
             expires_at,
             client_id: order.client_id,
         };
-        self.check_fill_or_kill(order, &ticket)?;
+        if order.time_in_force == TimeInForce::FillOrKill {
+            // A copy, so that the ticket itself need not lie in memory.
+            let asked = ticket;
+            self.check_fill_or_kill(&asked)?;
+        }
         Ok(ticket)
     }
 
@@ -134,6 +139,7 @@ impl Engine {
     }
 
     /// A limit price in ticks, refused when it is so far through the mark that it must be a mistake.
+    #[inline]
     pub(super) fn limit_ticks(
         &self,
         instrument: &Instrument,
@@ -279,10 +285,8 @@ impl Engine {
         behind.map(PriceTicks::new).ok_or(Reject::WouldTake)
     }
 
-    fn check_fill_or_kill(&self, order: &PlaceOrder, ticket: &Ticket) -> Result<(), Reject> {
-        if order.time_in_force != TimeInForce::FillOrKill {
-            return Ok(());
-        }
+    #[cold]
+    fn check_fill_or_kill(&self, ticket: &Ticket) -> Result<(), Reject> {
         let taker = Taker {
             account: ticket.account,
             side: ticket.side,
@@ -345,16 +349,21 @@ impl Engine {
         let Some(instrument) = self.instruments.get(ticket.instrument) else {
             return;
         };
-        events.push(Event::OrderPlaced(OrderPlaced {
-            account: ticket.account,
-            order: id,
-            client_id: ticket.client_id,
-            instrument: ticket.instrument,
-            side: ticket.side,
-            price: ticket.limit.to_price(instrument.tick).unwrap_or_default(),
-            qty: ticket.lots.to_qty(instrument.lot).unwrap_or_default(),
-            label: label.to_vec(),
-        }));
+        let price = ticket.limit.to_price(instrument.tick).unwrap_or_default();
+        let qty = ticket.lots.to_qty(instrument.lot).unwrap_or_default();
+        let label = label.to_vec();
+        emit(events, || {
+            Event::OrderPlaced(OrderPlaced {
+                account: ticket.account,
+                order: id,
+                client_id: ticket.client_id,
+                instrument: ticket.instrument,
+                side: ticket.side,
+                price,
+                qty,
+                label,
+            })
+        });
     }
 
     /// Matches a ticket whose margin is held, then rests or cancels what is left.
@@ -446,16 +455,18 @@ impl Engine {
             .get(ticket.instrument)
             .map(|i| i.lot)
             .unwrap_or_default();
-        events.push(Event::OrderCancelled {
+        let unfilled = left.to_qty(lot).unwrap_or_default();
+        let reason = if may_rest {
+            CancelReason::Immediate
+        } else {
+            CancelReason::SelfTrade
+        };
+        emit(events, || Event::OrderCancelled {
             account: ticket.account,
             order: id,
             instrument: ticket.instrument,
-            unfilled: left.to_qty(lot).unwrap_or_default(),
-            reason: if may_rest {
-                CancelReason::Immediate
-            } else {
-                CancelReason::SelfTrade
-            },
+            unfilled,
+            reason,
         });
     }
 }

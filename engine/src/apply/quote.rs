@@ -7,7 +7,7 @@ use super::margin::OpenLots;
 use super::place::Ticket;
 use crate::book::{NewOrder, Resting};
 use crate::command::{MassQuote, QuoteEntry, QuoteSide};
-use crate::event::{CancelReason, Event};
+use crate::event::{CancelReason, Event, emit};
 use crate::instrument::Instrument;
 use crate::ledger::NO_SLOT;
 use crate::limits::QUOTES_PER_COMMAND_MAX;
@@ -244,14 +244,16 @@ impl Engine {
         instrument: &Instrument,
         events: &mut Vec<Event>,
     ) {
-        let price: PriceTicks = ticket.limit;
-        events.push(Event::QuotePlaced {
+        let limit: PriceTicks = ticket.limit;
+        let price = limit.to_price(instrument.tick).unwrap_or_default();
+        let qty = ticket.lots.to_qty(instrument.lot).unwrap_or_default();
+        emit(events, || Event::QuotePlaced {
             account: ticket.account,
             order,
             instrument: instrument.id,
             side: ticket.side,
-            price: price.to_price(instrument.tick).unwrap_or_default(),
-            qty: ticket.lots.to_qty(instrument.lot).unwrap_or_default(),
+            price,
+            qty,
         });
     }
 }

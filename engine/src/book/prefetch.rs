@@ -7,12 +7,20 @@ use crate::types::{InstrumentId, OrderId, PriceTicks, Side};
 /// Asks the processor to fetch the cache line at `place`.
 #[inline]
 pub(crate) fn fetch<T>(place: Option<&T>) {
-    #[cfg(target_arch = "x86_64")]
     if let Some(place) = place {
+        fetch_at(core::ptr::from_ref(place).cast());
+    }
+}
+
+/// Asks the processor to fetch the cache line at an address, which need not be one of anything.
+#[inline]
+pub(crate) fn fetch_at(place: *const u8) {
+    #[cfg(target_arch = "x86_64")]
+    {
         use core::arch::x86_64::{_MM_HINT_T0, _mm_prefetch};
         // SAFETY: a prefetch never faults and has no effect that a program can see; SSE is part of
         // every x86-64.
-        unsafe { _mm_prefetch::<_MM_HINT_T0>(core::ptr::from_ref(place).cast()) };
+        unsafe { _mm_prefetch::<_MM_HINT_T0>(place.cast()) };
     }
     #[cfg(not(target_arch = "x86_64"))]
     let _ = place;

@@ -28,26 +28,33 @@ pub(super) struct CachedPart {
     pub im: Option<i128>,
 }
 
-/// One account's sums.
+/// One account's sums. Orders read the first two cache lines, trades all three.
 #[derive(Debug, Default)]
+#[repr(C, align(64))]
 pub(super) struct AccountSums {
     account: Option<AccountId>,
     /// When they were exact, and the drift then.
     epoch: u64,
     drift: u64,
-    /// When the parts' contributions were.
-    contributions_epoch: u64,
     /// All lots that went into or out of the sums since they began.
     weight: u64,
+    pub parts: Vec<CachedPart>,
+    /// When the parts' contributions were exact.
+    contributions_epoch: u64,
     /// Σ lots · the instrument's largest value, open orders included.
     pub gross: u128,
-    pub parts: Vec<CachedPart>,
+    /// What open orders lose by their prices, in cash units; at most zero.
+    pub drag: i128,
     groups: Vec<(u16, Sums<i64>)>,
     /// Net amount by expiry and strike, in 1e-8 coin, ascending.
     strikes: Vec<(u64, i64)>,
-    /// What open orders lose by their prices, in cash units; at most zero.
-    pub drag: i128,
 }
+
+const _: () = assert!(
+    size_of::<AccountSums>() == 192
+        && core::mem::offset_of!(AccountSums, contributions_epoch) < 64
+        && core::mem::offset_of!(AccountSums, drag) < 128
+);
 
 /// A direct-mapped table of accounts' sums.
 #[derive(Debug, Default)]
@@ -329,7 +336,11 @@ impl RiskBook {
     /// Asks the processor to fetch what is remembered of an account.
     #[inline]
     pub fn prefetch(&self, account: AccountId) {
-        fetch(self.cache.entries.get(self.cache.slot(account)));
+        if let Some(sums) = self.cache.entries.get(self.cache.slot(account)) {
+            fetch(Some(&sums.account));
+            fetch(Some(&sums.gross));
+            fetch(Some(&sums.groups));
+        }
     }
 
     /// Asks the processor to fetch what an order in an instrument counts.
@@ -352,7 +363,6 @@ impl RiskBook {
             return;
         };
         if let Some(part) = sums.parts.first() {
-            fetch(Some(part));
             let lanes = &part.sums.lanes.0;
             lanes.chunks(8).for_each(|line| fetch(line.first()));
             fetch(Some(&part.sums.held.naked));

@@ -28,12 +28,12 @@ impl RiskBook {
     /// would say the same. `replaced` lots of the order's own instrument and side go as it comes;
     /// `drag` is the account's [`open_drag`](super::Holding::open_drag) at the current marks without
     /// them. False says nothing.
-    #[inline]
+    #[inline(always)]
     pub fn surely_fits(
         &mut self,
-        account: &AccountCheck,
+        account: AccountCheck,
         drag: Cash,
-        order: &OrderCheck,
+        order: OrderCheck,
         replaced: u32,
     ) -> bool {
         let Some(at) = self.row_index(order.instrument) else {
@@ -45,7 +45,7 @@ impl RiskBook {
         let mut cache = core::mem::take(&mut self.cache);
         let own = i128::from(account.cash.get()).saturating_add(drag.get().into());
         let sums = cache.usable(account.account, self.valid_from);
-        let fits = sums.is_some_and(|sums| self.proves(sums, own, order, (at, replaced)));
+        let fits = sums.is_some_and(|sums| self.proves(sums, own, &order, (at, replaced)));
         self.cache = cache;
         fits
     }
