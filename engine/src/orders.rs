@@ -46,8 +46,8 @@ pub struct OrderDetail {
 impl OrderDetail {
     /// Its canonical bytes, in one piece: a root encodes every order that it touched.
     #[inline]
-    pub(crate) fn encoded(&self) -> [u8; 28] {
-        let mut bytes = [0; 28];
+    pub(crate) fn encoded(&self) -> [u8; DETAIL_BYTES] {
+        let mut bytes = [0; DETAIL_BYTES];
         let words = [
             self.client_id.get(),
             self.placed_at.get(),
@@ -60,7 +60,26 @@ impl OrderDetail {
         rest.copy_from_slice(&self.filled.to_le_bytes());
         bytes
     }
+
+    /// What [`encoded`](Self::encoded) gave, in no list.
+    #[inline]
+    pub(crate) fn decode(bytes: &[u8; DETAIL_BYTES]) -> Self {
+        let (words, rest) = bytes.as_chunks::<8>();
+        let word = |at: usize| u64::from_le_bytes(words.get(at).copied().unwrap_or_default());
+        Self {
+            client_id: ClientOrderId::new(word(0)),
+            placed_at: TimeMs::new(word(1)),
+            expires_at: TimeMs::new(word(2)),
+            filled: rest
+                .first_chunk()
+                .map_or(0, |half| u32::from_le_bytes(*half)),
+            ..Self::default()
+        }
+    }
 }
+
+/// Bytes of [`OrderDetail::encoded`].
+pub(crate) const DETAIL_BYTES: usize = 28;
 
 impl Default for OrderDetail {
     fn default() -> Self {
@@ -84,6 +103,16 @@ pub struct OrderTable {
 }
 
 impl OrderTable {
+    /// A table with room for the orders in so many slots.
+    pub(crate) fn with_slots(slots: u32) -> Self {
+        let mut details = Vec::new();
+        details.resize(slots as usize, OrderDetail::default());
+        Self {
+            details,
+            ..Self::default()
+        }
+    }
+
     /// The details in a slot.
     pub fn get(&self, slot: u32) -> Option<&OrderDetail> {
         self.details.get(usize::try_from(slot).ok()?)
@@ -115,6 +144,7 @@ impl OrderTable {
     }
 
     /// Puts an order's details in its slot and the order at the head of its account's list.
+    #[inline]
     pub fn link(
         &mut self,
         order: OrderId,
@@ -133,11 +163,13 @@ impl OrderTable {
         let next = core::mem::replace(&mut account.first_order, slot);
         account.open_orders = account.open_orders.saturating_add(1);
         if let Some(entry) = self.details.get_mut(at) {
-            *entry = OrderDetail {
-                previous: NO_SLOT,
-                next,
-                ..detail
-            };
+            // Field by field: a whole record that was just put together would be copied in wide reads.
+            entry.client_id = detail.client_id;
+            entry.placed_at = detail.placed_at;
+            entry.expires_at = detail.expires_at;
+            entry.filled = detail.filled;
+            entry.previous = NO_SLOT;
+            entry.next = next;
         }
         if let Some(head) = self.get_mut(next) {
             head.previous = slot;
@@ -150,33 +182,41 @@ impl OrderTable {
         }
     }
 
-    /// Takes an order that ended out of its account's list. Returns its last details.
-    pub fn unlink(&mut self, order: OrderId, account: &mut Account) -> Option<OrderDetail> {
-        let detail = self.detach(order, account)?;
-        if let (Some(ids), true) = (&mut account.client_ids, detail.client_id.get() != 0) {
+    /// Takes an order that ended out of its account's list.
+    #[inline]
+    pub fn unlink(&mut self, order: OrderId, account: &mut Account) {
+        self.detach(order, account);
+        if let Some(ids) = &mut account.client_ids
+            && let Some(detail) = self.get(order.slot())
+            && detail.client_id.get() != 0
+        {
             ids.end(detail.client_id);
         }
-        Some(detail)
     }
 
     /// Takes an order out of its account's list without ending it: it may come back by
     /// [`OrderTable::link`] under the same id.
-    pub fn detach(&mut self, order: OrderId, account: &mut Account) -> Option<OrderDetail> {
+    #[inline]
+    pub fn detach(&mut self, order: OrderId, account: &mut Account) {
         let slot = order.slot();
-        let detail = *self.get(slot)?;
-        match self.get_mut(detail.previous) {
-            Some(previous) => previous.next = detail.next,
-            None => account.first_order = detail.next,
+        let Some(detail) = self.get(slot) else {
+            return;
+        };
+        let (before, after, expires) = (detail.previous, detail.next, detail.expires_at.get() != 0);
+        match self.get_mut(before) {
+            Some(previous) => previous.next = after,
+            None => account.first_order = after,
         }
-        if let Some(next) = self.get_mut(detail.next) {
-            next.previous = detail.previous;
+        if let Some(next) = self.get_mut(after) {
+            next.previous = before;
         }
         account.open_orders = account.open_orders.saturating_sub(1);
         if !self.labels.is_empty() {
             self.labels.remove(&slot);
         }
-        self.forget_expiry(order);
-        Some(detail)
+        if expires {
+            self.forget_expiry(order);
+        }
     }
 
     /// Takes an order out of the queue of good-til-date orders.

@@ -14,8 +14,8 @@ use super::roots::Roots;
 use crate::book::Books;
 use crate::instrument::{Instrument, Instruments};
 use crate::ledger::{Account, Ledger};
-use crate::limits::{ACCOUNTS_MAX, INSTRUMENTS_MAX};
-use crate::orders::{OrderDetail, OrderTable};
+use crate::limits::{ACCOUNTS_MAX, INSTRUMENTS_MAX, LABEL_BYTES_MAX};
+use crate::orders::{DETAIL_BYTES, OrderDetail, OrderTable};
 use crate::types::{Cash, Digest};
 use crate::vault::VaultState;
 
@@ -254,21 +254,38 @@ fn read_orders<R: Read>(
     books: &Books,
     ledger: &mut Ledger,
 ) -> IoResult<OrderTable> {
-    let mut orders = OrderTable::default();
-    for slot in 0..books.slots() {
-        let Some(resting) = books.in_slot(slot) else {
-            continue;
-        };
-        let detail = OrderDetail::deserialize_reader(reader)?;
-        let label = Vec::<u8>::deserialize_reader(reader)?;
-        let account = ledger.account_unmarked(resting.owner);
+    let mut orders = OrderTable::with_slots(books.slots());
+    let mut fixed = [0; DETAIL_BYTES + size_of::<u32>()];
+    for (order, owner) in (0..books.slots()).filter_map(|slot| books.holder_in(slot)) {
+        reader.read_exact(&mut fixed)?;
+        let (detail, length) = fixed.split_first_chunk().unwrap_or((&[0; _], &[]));
+        let detail = OrderDetail::decode(detail);
+        let length = length.first_chunk().map_or(0, |l| u32::from_le_bytes(*l));
+        let label = read_label(reader, length)?;
+        let account = ledger.account_unmarked(owner);
         let account = account
             .ok_or_else(|| Error::new(ErrorKind::InvalidData, "an order without an account"))?;
         if detail.client_id.get() != 0 {
             let ids = account.client_ids.get_or_insert_default();
-            ids.insert(detail.client_id, resting.order);
+            ids.insert(detail.client_id, order);
         }
-        orders.link(resting.order, detail, &label, account);
+        orders.link(order, detail, &label, account);
     }
     Ok(orders)
+}
+
+/// A label of so many bytes. Grown as bytes arrive.
+fn read_label<R: Read>(reader: &mut R, length: u32) -> IoResult<Vec<u8>> {
+    let mut label = Vec::new();
+    let mut left = length as usize;
+    while left > 0 {
+        let mut some = [0; LABEL_BYTES_MAX];
+        let some = some
+            .get_mut(..left.min(LABEL_BYTES_MAX))
+            .unwrap_or_default();
+        reader.read_exact(some)?;
+        label.extend_from_slice(some);
+        left = left.saturating_sub(some.len());
+    }
+    Ok(label)
 }

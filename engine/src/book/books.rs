@@ -289,44 +289,42 @@ impl Books {
 
     /// Puts a slot at the tail of a level that is not full, with the next arrival number.
     #[inline]
-    fn enter(&mut self, index: u32, place: (u32, u32, u32), order: &NewOrder) {
+    fn enter(&mut self, index: u32, (entry, key, level): (u32, u32, u32), order: &NewOrder) {
         let priority = self.next_priority;
         self.next_priority = priority.wrapping_add(1);
-        self.enter_as(index, place, order, priority);
-    }
-
-    #[inline]
-    pub(super) fn enter_as(
-        &mut self,
-        index: u32,
-        (entry, key, level_index): (u32, u32, u32),
-        order: &NewOrder,
-        priority: u64,
-    ) {
-        let Some(level) = self.ladders.level_mut(level_index) else {
+        let Some((prev, first)) = self.join_queue(index, level, order.lots.get()) else {
             return;
         };
-        let first = level.sum == 0;
-        let prev = if first { NONE } else { level.tail };
-        level.tail = index;
         if first {
-            level.head = index;
-        }
-        level.count(order.lots.get());
-        if first {
-            self.ladders.occupied(entry, key, level_index);
-        } else if let Some(before) = self.slab.get_mut(prev) {
-            before.next = index;
+            self.ladders.occupied(entry, key, level);
         }
         if let Some(slot) = self.slab.get_mut(index) {
             slot.stamp = (priority << 8) | order.flags as u64;
-            slot.level = level_index;
+            slot.level = level;
             slot.next = NONE;
             slot.prev = prev;
             slot.lots = order.lots.get();
             slot.owner = order.owner.get();
         }
         self.slab.mark(index);
+    }
+
+    /// Makes a slot the last in a level's queue, as far as level and queue know. Gives the one before
+    /// it, and whether the level was empty.
+    #[inline]
+    pub(super) fn join_queue(&mut self, index: u32, level: u32, lots: u32) -> Option<(u32, bool)> {
+        let level = self.ladders.level_mut(level)?;
+        let first = level.sum == 0;
+        let prev = if first { NONE } else { level.tail };
+        level.tail = index;
+        if first {
+            level.head = index;
+        }
+        level.count(lots);
+        if let Some(before) = self.slab.get_mut(prev) {
+            before.next = index;
+        }
+        Some((prev, first))
     }
 
     /// Takes a resting slot, given as it is, out of its queue. It keeps its fields until it is

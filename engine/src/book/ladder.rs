@@ -309,6 +309,14 @@ impl Ladders {
         }
     }
 
+    /// The same for a level that is known by its number.
+    pub(super) fn occupied_at(&mut self, level: u32) {
+        if let Some(page) = self.pages.get(page_of(level) as usize) {
+            let (entry, key) = (page.side, join(page.number, level));
+            self.occupied(entry, key, level);
+        }
+    }
+
     /// Records that a level lost its last order: moves the best price on, lets an empty page go.
     #[inline]
     pub(super) fn emptied(&mut self, level: u32) {

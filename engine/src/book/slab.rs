@@ -194,12 +194,6 @@ impl Slab {
         self.touched.drain(out);
     }
 
-    /// Starts over with nothing touched.
-    pub(super) fn forget_touched(&mut self) {
-        self.touched = Touched::default();
-        self.touched.cover(self.slots.capacity());
-    }
-
     /// Slots that an order holds.
     pub(super) const fn live(&self) -> u32 {
         self.live

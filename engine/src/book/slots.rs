@@ -2,13 +2,21 @@
 
 use super::books::{Books, Resting};
 use super::slab::{LEVEL_RESERVED, NONE, Slot};
-use crate::types::OrderId;
+use crate::types::{AccountId, OrderId};
 
 impl Books {
     /// The order that rests in a slot.
     pub fn in_slot(&self, slot: u32) -> Option<Resting> {
         let generation = self.slab.get(slot)?.generation;
         self.get(OrderId::from_parts(generation, slot))
+    }
+
+    /// Whose order rests in a slot, and its id: [`in_slot`](Self::in_slot) without a look at its level.
+    #[inline]
+    pub(crate) fn holder_in(&self, slot: u32) -> Option<(OrderId, AccountId)> {
+        let entry = self.slab.get(slot).filter(|entry| entry.rests())?;
+        let order = OrderId::from_parts(entry.generation, slot);
+        Some((order, AccountId::new(entry.owner)))
     }
 
     /// Takes a resting order out of its book but keeps its slot, and so its id: it is as if it had

@@ -5,6 +5,7 @@
 //! hostile bytes give an error, and memory grows only with bytes that were really read.
 
 use super::books::{Books, NewOrder};
+use super::ladder::Level;
 use super::leaf::{
     KIND_ALLOCATED, KIND_FREE, KIND_RESTING, KIND_RETIRED, SLOT_LEAF_BYTES, SlotLeaf,
 };
@@ -22,6 +23,7 @@ fn bad(what: &'static str) -> Error {
 struct Fields<'a>(&'a [u8]);
 
 impl Fields<'_> {
+    #[inline(always)]
     fn take<const N: usize>(&mut self) -> Result<[u8; N]> {
         let (field, rest) = self
             .0
@@ -31,10 +33,12 @@ impl Fields<'_> {
         Ok(*field)
     }
 
+    #[inline(always)]
     fn u32(&mut self) -> Result<u32> {
         self.take().map(u32::from_le_bytes)
     }
 
+    #[inline(always)]
     fn u64(&mut self) -> Result<u64> {
         self.take().map(u64::from_le_bytes)
     }
@@ -46,13 +50,10 @@ impl Fields<'_> {
     }
 }
 
-/// A resting order read from a leaf, before it is entered.
-struct Entered {
-    priority: u64,
-    index: u32,
-    book: InstrumentId,
-    order: NewOrder,
-}
+/// Leaves that are read together.
+const LEAVES_AT_ONCE: usize = 512;
+/// How many times the slots that were read there may be room for: growing copies.
+const GROWTH: usize = 4;
 
 impl Books {
     /// Writes the books.
@@ -89,13 +90,13 @@ impl Books {
         let mut books = Self::new();
         books.next_priority = next_priority;
         books.read_open(reader)?;
-        let (slab, entered) = read_slots(reader, slots)?;
+        let slab = books.read_slots(reader, slots)?;
         check_free_list(&slab, free_head)?;
         if slab.iter().filter(|slot| is_live(slot)).count() != live as usize {
             return Err(bad("wrong number of live orders"));
         }
         books.slab = Slab::restore(slab, free_head, live);
-        books.enter_all(entered)?;
+        books.link_all()?;
         Ok(books)
     }
 
@@ -112,20 +113,111 @@ impl Books {
         Ok(())
     }
 
-    /// Enters orders in the order of their priorities, which makes the queues what they were.
-    fn enter_all(&mut self, mut entered: Vec<Entered>) -> Result<()> {
-        entered.sort_unstable_by_key(|entry| entry.priority);
-        let mut least = 1;
-        for entry in entered {
-            if entry.priority < least || entry.priority >= self.next_priority {
-                return Err(bad("priorities not unique or out of bounds"));
+    /// Reads the slots. Resting ones know their levels and are in no queue yet.
+    fn read_slots<R: Read>(&mut self, reader: &mut R, count: u32) -> Result<Vec<Slot>> {
+        let mut slots = Vec::new();
+        let mut leaves = [[0; SLOT_LEAF_BYTES]; LEAVES_AT_ONCE];
+        let mut left = count as usize;
+        while left > 0 {
+            let some = left.min(LEAVES_AT_ONCE);
+            let leaves = leaves.get_mut(..some).unwrap_or_default();
+            reader.read_exact(leaves.as_flattened_mut())?;
+            // Grown as bytes arrive: a count alone allocates next to nothing.
+            if slots.capacity().saturating_sub(slots.len()) < some {
+                slots.reserve_exact(left.min(some.max(slots.len().saturating_mul(GROWTH))));
             }
-            least = entry.priority.saturating_add(1);
-            let place = self.prepare(entry.book, &entry.order);
-            let place = place.ok_or_else(|| bad("resting order out of bounds"))?;
-            self.enter_as(entry.index, place, &entry.order, entry.priority);
+            for leaf in leaves {
+                slots.push(self.read_slot(leaf)?);
+            }
+            left = left.saturating_sub(some);
         }
-        self.slab.forget_touched();
+        Ok(slots)
+    }
+
+    #[inline]
+    fn read_slot(&mut self, leaf: &SlotLeaf) -> Result<Slot> {
+        if leaf.first() == Some(&KIND_RESTING) {
+            self.read_resting(leaf)
+        } else {
+            read_idle(leaf)
+        }
+    }
+
+    /// The slot of a resting order at its level, which is made if there is none.
+    #[inline]
+    fn read_resting(&mut self, leaf: &SlotLeaf) -> Result<Slot> {
+        let mut fields = Fields(leaf);
+        let [_, side, flags, zero] = fields.take()?;
+        let (generation, owner) = (fields.u32()?, fields.u32()?);
+        let (book, price, lots) = (fields.u32()?, fields.u32()?, fields.u32()?);
+        let priority = fields.u64()?;
+        let side = Side::ALL.get(side as usize);
+        let side = *side.ok_or_else(|| bad("unknown side"))?;
+        if zero != 0 || generation == 0 || owner >= ACCOUNTS_MAX {
+            return Err(bad("slot out of bounds"));
+        }
+        if priority == 0 || priority >= self.next_priority {
+            return Err(bad("priorities not unique or out of bounds"));
+        }
+        let order = NewOrder {
+            side,
+            price: PriceTicks::new(price),
+            lots: Lots::new(lots),
+            owner: AccountId::new(owner),
+            flags,
+        };
+        let place = self.prepare(InstrumentId::new(book), &order);
+        let (_, _, level) = place.ok_or_else(|| bad("resting order out of bounds"))?;
+        Ok(Slot {
+            stamp: (priority << 8) | u64::from(flags),
+            level,
+            next: NONE,
+            prev: NONE,
+            lots,
+            owner,
+            generation,
+        })
+    }
+
+    /// Links resting slots in the order of their priorities, which makes the queues what they were.
+    fn link_all(&mut self) -> Result<()> {
+        let resting = self.slab.all().iter().filter(|slot| slot.rests());
+        if resting.is_sorted_by(|a, b| a.priority() < b.priority()) {
+            return (0..self.slots()).try_for_each(|index| self.link(index));
+        }
+        let slots = (0..).zip(self.slab.all());
+        let mut order: Vec<(u64, u32)> = slots
+            .filter(|(_, slot)| slot.rests())
+            .map(|(index, slot)| (slot.priority(), index))
+            .collect();
+        order.sort_unstable();
+        if !order.is_sorted_by(|a, b| a.0 < b.0) {
+            return Err(bad("priorities not unique or out of bounds"));
+        }
+        order
+            .into_iter()
+            .try_for_each(|(_, index)| self.link(index))
+    }
+
+    /// Puts a slot that knows its level, if it rests, at the tail of the queue there.
+    #[inline]
+    fn link(&mut self, index: u32) -> Result<()> {
+        let Some(slot) = self.slab.get(index).filter(|slot| slot.rests()) else {
+            return Ok(());
+        };
+        let (level, lots) = (slot.level, slot.lots);
+        if self.ladders.level(level).is_none_or(Level::is_full) {
+            return Err(bad("resting order out of bounds"));
+        }
+        let Some((prev, first)) = self.join_queue(index, level, lots) else {
+            return Ok(());
+        };
+        if first {
+            self.ladders.occupied_at(level);
+        }
+        if let Some(slot) = self.slab.get_mut(index) {
+            slot.prev = prev;
+        }
         Ok(())
     }
 }
@@ -140,71 +232,26 @@ fn read_u32<R: Read>(reader: &mut R) -> Result<u32> {
     Ok(u32::from_le_bytes(bytes))
 }
 
-/// Reads the slots. Resting ones stay marked as reserved until they are entered.
-fn read_slots<R: Read>(reader: &mut R, count: u32) -> Result<(Vec<Slot>, Vec<Entered>)> {
-    let (mut slots, mut entered) = (Vec::new(), Vec::new());
-    for index in 0..count {
-        let mut leaf = [0; SLOT_LEAF_BYTES];
-        reader.read_exact(&mut leaf)?;
-        let (slot, resting) = read_slot(&leaf, index)?;
-        slots.push(slot);
-        entered.extend(resting);
-    }
-    Ok((slots, entered))
-}
-
-fn read_slot(leaf: &SlotLeaf, index: u32) -> Result<(Slot, Option<Entered>)> {
+/// A slot in which no order rests.
+fn read_idle(leaf: &SlotLeaf) -> Result<Slot> {
     let mut fields = Fields(leaf);
-    let [kind, side, flags, zero] = fields.take()?;
-    let plain = side == 0 && flags == 0;
+    let [kind, zeros @ ..]: [u8; 4] = fields.take()?;
     let generation = if kind == KIND_RETIRED {
         u32::MAX
     } else {
         fields.u32()?
     };
-    let mut entered = None;
     let slot = match kind {
-        KIND_FREE if plain && generation < u32::MAX => {
-            Slot::blank(LEVEL_FREE, fields.u32()?, generation)
-        }
-        KIND_ALLOCATED if plain => Slot::blank(LEVEL_RESERVED, NONE, generation),
-        KIND_RETIRED if plain => Slot::blank(LEVEL_RETIRED, NONE, generation),
-        KIND_RESTING => {
-            entered = Some(read_resting(&mut fields, index, side, flags)?);
-            Slot::blank(LEVEL_RESERVED, NONE, generation)
-        }
+        KIND_FREE if generation < u32::MAX => Slot::blank(LEVEL_FREE, fields.u32()?, generation),
+        KIND_ALLOCATED => Slot::blank(LEVEL_RESERVED, NONE, generation),
+        KIND_RETIRED => Slot::blank(LEVEL_RETIRED, NONE, generation),
         _ => return Err(bad("unknown kind of slot")),
     };
-    if zero != 0 || generation == 0 {
+    if zeros != [0; 3] || generation == 0 {
         return Err(bad("slot out of bounds"));
     }
     fields.end()?;
-    Ok((slot, entered))
-}
-
-fn read_resting(fields: &mut Fields<'_>, index: u32, side: u8, flags: u8) -> Result<Entered> {
-    let owner = fields.u32()?;
-    if owner >= ACCOUNTS_MAX {
-        return Err(bad("owner out of bounds"));
-    }
-    let book = InstrumentId::new(fields.u32()?);
-    let side = *Side::ALL
-        .get(side as usize)
-        .ok_or_else(|| bad("unknown side"))?;
-    let order = NewOrder {
-        side,
-        price: PriceTicks::new(fields.u32()?),
-        lots: Lots::new(fields.u32()?),
-        owner: AccountId::new(owner),
-        flags,
-    };
-    let priority = fields.u64()?;
-    Ok(Entered {
-        priority,
-        index,
-        book,
-        order,
-    })
+    Ok(slot)
 }
 
 /// The list must visit every free slot once and end.

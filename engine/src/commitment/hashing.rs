@@ -114,11 +114,16 @@ pub(super) fn tagged(bytes: &[u8], tag: u8) -> Digest {
 /// Ends the message that starts at `start` of `buffer` with tag and padding, in place, so that its
 /// blocks are absorbed from there.
 pub(super) fn finish_message(buffer: &mut Vec<u8>, start: usize, tag: u8) {
-    buffer.push(tag);
-    buffer.push(PAD_FIRST);
-    let length = buffer.len().saturating_sub(start);
+    let end = buffer.len();
+    let length = end.saturating_sub(start).saturating_add(2);
     let padded = length.next_multiple_of(RATE);
     buffer.resize(start.saturating_add(padded), 0);
+    if let Some([first, second]) = buffer
+        .get_mut(end..)
+        .and_then(|rest| rest.first_chunk_mut())
+    {
+        (*first, *second) = (tag, PAD_FIRST);
+    }
     // If the block was full already, its last byte is the padding's first and becomes 0x81.
     if let Some(byte) = buffer.last_mut() {
         *byte |= PAD_LAST;
