@@ -94,6 +94,7 @@ impl Engine {
         let Some(instrument) = self.instruments.get(ticket.instrument).copied() else {
             return;
         };
+        self.foresee_fills(taken, ticket.instrument);
         for step in taken {
             match step {
                 Taken::Fill(fill) => self.settle_fill(id, ticket, &instrument, fill, events),

@@ -7,6 +7,7 @@
 
 use super::Engine;
 use crate::block::CheckedCommand;
+use crate::book::Taken;
 use crate::book::prefetch::fetch_at;
 use crate::command::{Action, Command, OrderPrice, OrderRef, PlaceOrder, UserPayload};
 use crate::types::{AccountId, InstrumentId, OrderId, Price, Side};
@@ -18,6 +19,8 @@ const BATCH: usize = 4;
 /// come before all of that.
 const AHEAD: [usize; 4] = [16, 12, 8, 4];
 const COMMANDS_AHEAD: usize = 20;
+/// Fills of one order that are looked at together; more would push each other out.
+const FILLS_AHEAD: usize = 8;
 /// Bytes of a cache line.
 const LINE: usize = 64;
 
@@ -123,6 +126,34 @@ impl Engine {
                 }
             }
             _ => {}
+        }
+    }
+
+    /// Fetches ahead for fills that are about to be settled: their makers were known to nobody.
+    #[inline]
+    pub(super) fn foresee_fills(&self, taken: &[Taken], instrument: InstrumentId) {
+        let fills = || {
+            let fills = taken.iter().filter_map(|step| match step {
+                Taken::Fill(fill) => Some(fill),
+                Taken::SelfTradeCancelled(_) => None,
+            });
+            fills.take(FILLS_AHEAD)
+        };
+        for fill in fills() {
+            self.ledger.prefetch(fill.maker_owner);
+            self.margin.prefetch(fill.maker_owner);
+            self.orders.prefetch(fill.maker.slot());
+        }
+        for fill in fills() {
+            if let Some(account) = self.ledger.account(fill.maker_owner) {
+                account.holdings.prefetch_search(instrument);
+            }
+            self.margin.prefetch_sums(fill.maker_owner);
+            self.orders.prefetch_neighbours(fill.maker.slot());
+        }
+        for fill in fills() {
+            self.foresee_stake(fill.maker_owner, instrument);
+            self.margin.prefetch_trade(fill.maker_owner, instrument);
         }
     }
 

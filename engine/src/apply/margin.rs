@@ -87,6 +87,12 @@ impl MarginEngine {
         self.book.prefetch_sums(account);
     }
 
+    /// With those fetched: what a trade in an instrument changes of them.
+    #[inline]
+    pub fn prefetch_trade(&self, account: AccountId, instrument: InstrumentId) {
+        self.book.prefetch_trade(account, instrument);
+    }
+
     /// Asks the processor to fetch what an order in an instrument counts.
     #[inline]
     pub fn prefetch_row(&self, instrument: InstrumentId, side: Side) {

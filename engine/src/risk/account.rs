@@ -45,7 +45,9 @@ pub(super) struct AccountSums {
     pub gross: u128,
     /// What open orders lose by their prices, in cash units; at most zero.
     pub drag: i128,
-    groups: Vec<(u16, Sums<i64>)>,
+    groups: Vec<Sums<i64>>,
+    /// Which expiries those are of, apart: they are searched, and sums are many cache lines long.
+    group_ids: Vec<u16>,
     /// Net amount by expiry and strike, in 1e-8 coin, ascending.
     strikes: Vec<(u64, i64)>,
 }
@@ -100,12 +102,15 @@ impl AccountCache {
             let groups = sums
                 .groups
                 .capacity()
-                .saturating_mul(size_of::<(u16, Sums<i64>)>());
+                .saturating_mul(size_of::<Sums<i64>>());
+            let ids = sums.group_ids.capacity().saturating_mul(size_of::<u16>());
             let strikes = sums
                 .strikes
                 .capacity()
                 .saturating_mul(size_of::<(u64, i64)>());
-            parts.saturating_add(groups).saturating_add(strikes)
+            [groups, ids, strikes]
+                .into_iter()
+                .fold(parts, usize::saturating_add)
         };
         let table = self
             .entries
@@ -154,6 +159,7 @@ impl AccountSums {
         (self.account, self.gross, self.drag, self.weight) = (None, 0, 0, 0);
         self.parts.clear();
         self.groups.clear();
+        self.group_ids.clear();
         self.strikes.clear();
     }
 
@@ -174,18 +180,24 @@ impl AccountSums {
 
     /// The group's sums, zero where there are none.
     pub fn group(&self, group: u16) -> Sums<i64> {
-        let found = self.groups.iter().find(|(at, _)| *at == group);
-        found.map_or(Sums::ZERO, |(_, sums)| *sums)
+        let found = self.group_ids.iter().position(|at| *at == group);
+        let sums = found.and_then(|at| self.groups.get(at));
+        sums.copied().unwrap_or(Sums::ZERO)
     }
 
     fn group_mut(&mut self, group: u16) -> &mut Sums<i64> {
-        let found = self.groups.iter().position(|(at, _)| *at == group);
+        let found = self.group_ids.iter().position(|at| *at == group);
         let at = found.unwrap_or_else(|| {
-            self.groups.push((group, Sums::ZERO));
+            self.push_group(group, Sums::ZERO);
             self.groups.len().saturating_sub(1)
         });
         #[allow(clippy::indexing_slicing, reason = "found or just pushed")]
-        &mut self.groups[at].1
+        &mut self.groups[at]
+    }
+
+    fn push_group(&mut self, group: u16, sums: Sums<i64>) {
+        self.group_ids.push(group);
+        self.groups.push(sums);
     }
 
     /// The strike's net amount, in 1e-8 coin.
@@ -273,7 +285,7 @@ fn sum_account(tables: &Tables<'_>, legs: &[PositionLeg], sums: &mut AccountSums
         part.sums.lanes.add(&expiry_sums.result(group.concave));
         add_held(tables.rows, expiry, &mut part.sums.held);
         part.im = None;
-        sums.groups.push((at, expiry_sums));
+        sums.push_group(at, expiry_sums);
         for leg in expiry {
             let Some(row) = tables.rows.get(leg.row as usize) else {
                 continue;
@@ -367,6 +379,22 @@ impl RiskBook {
             lanes.chunks(8).for_each(|line| fetch(line.first()));
             fetch(Some(&part.sums.held.naked));
             fetch(Some(&part.im));
+        }
+    }
+
+    /// With that fetched: what a trade in an instrument changes of them.
+    #[inline]
+    pub fn prefetch_trade(&self, account: AccountId, instrument: InstrumentId) {
+        let row = self.row_index(instrument).and_then(|at| self.rows.get(at));
+        let sums = self.cache.entries.get(self.cache.slot(account));
+        let (Some(row), Some(sums)) = (row, sums) else {
+            return;
+        };
+        fetch(sums.strikes.get(sums.strikes.len() / 2));
+        let found = sums.group_ids.iter().position(|at| *at == row.group);
+        if let Some(group) = found.and_then(|at| sums.groups.get(at)) {
+            let lines = group.a.chunks(8).chain(group.b.chunks(8));
+            lines.for_each(|line| fetch(line.first()));
         }
     }
 
