@@ -152,3 +152,33 @@ fn out_of_bounds_is_refused() {
             .is_some()
     );
 }
+
+/// Slots that were used again hold later orders than slots behind them; queues come back all the same.
+#[test]
+fn queues_come_back_whatever_the_order_of_their_slots() {
+    let mut books = open();
+    let ids: Vec<OrderId> = (1..=6)
+        .map(|owner| books.insert(BOOK, order(Side::Buy, 5, 1, owner)).unwrap())
+        .collect();
+    books.remove(ids[1]).unwrap();
+    books.remove(ids[4]).unwrap();
+    for owner in 7..=8 {
+        books.insert(BOOK, order(Side::Buy, 5, 1, owner)).unwrap();
+    }
+    let queue = |books: &Books| {
+        let orders = books.orders(BOOK, Side::Buy);
+        orders.map(|order| order.owner.get()).collect::<Vec<_>>()
+    };
+    let mut bytes = Vec::new();
+    books.write(&mut bytes).unwrap();
+    let again = Books::read(&mut bytes.as_slice()).unwrap();
+    assert_eq!(queue(&books), [1, 3, 4, 6, 7, 8]);
+    assert_eq!(queue(&again), queue(&books));
+    assert_eq!(again.best(BOOK, Side::Buy), Some(PriceTicks::new(5)));
+
+    // The last eight bytes of a leaf are the priority: one that comes twice is refused.
+    let leaves = bytes.len() - 6 * 32;
+    let first: Vec<u8> = bytes[leaves + 24..leaves + 32].to_vec();
+    bytes[leaves + 2 * 32 + 24..leaves + 3 * 32].copy_from_slice(&first);
+    assert!(Books::read(&mut bytes.as_slice()).is_err());
+}
