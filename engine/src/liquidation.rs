@@ -11,13 +11,41 @@ use crate::types::{Cash, Rounding, TimeMs, mul_div};
 
 const ONE: i64 = 1_000_000;
 
-/// An account's auction.
+/// An account's auction. Its clock runs only from when it could be bid in: see
+/// [`LiquidationState::restarted`].
 #[derive(Clone, Copy, Debug, PartialEq, Eq, BorshSerialize, BorshDeserialize)]
 pub struct LiquidationState {
     /// When it began.
     pub started_at: TimeMs,
     /// Since when the account is worth less than nothing; 0 while it is solvent.
     pub insolvent_since: TimeMs,
+}
+
+impl LiquidationState {
+    /// This auction, begun anew if it began no later than `agreed_since`: an outage, or the loss of an
+    /// index, lay between, in which nobody could bid, and its clock must not have run for whoever is first.
+    #[must_use]
+    pub fn restarted(self, agreed_since: TimeMs, now: TimeMs) -> Self {
+        if self.started_at > agreed_since {
+            return self;
+        }
+        let insolvent_since = match self.insolvent_since.get() {
+            0 => TimeMs::new(0),
+            _ => now,
+        };
+        Self {
+            started_at: now,
+            insolvent_since,
+        }
+    }
+
+    /// For how long the account has been known to be worth less than nothing.
+    const fn insolvent_for(&self, now: TimeMs) -> u64 {
+        match self.insolvent_since.get() {
+            0 => 0,
+            _ => now.since(self.insolvent_since),
+        }
+    }
 }
 
 /// Terms at one moment.
@@ -70,9 +98,7 @@ pub fn terms(
 ) -> AuctionTerms {
     let (mm, mtm) = (margin.mm.get(), margin.equity.get());
     if mtm <= 0 {
-        let elapsed = now
-            .since(state.insolvent_since)
-            .min(parameters.insolvent_ms);
+        let elapsed = state.insolvent_for(now).min(parameters.insolvent_ms);
         let paid = slide(mtm, mm.min(mtm), elapsed, parameters.insolvent_ms);
         return AuctionTerms {
             part_ppm_max: 1_000_000,
@@ -163,17 +189,42 @@ mod tests {
     fn the_fund_pays_more_and_more_for_an_insolvent_account() {
         let p = LiquidationParameters::default();
         let margin = margin(-300, -100);
-        let state = LiquidationState {
-            started_at: TimeMs::new(0),
-            insolvent_since: TimeMs::new(0),
+        let mut state = LiquidationState {
+            started_at: TimeMs::new(5),
+            insolvent_since: TimeMs::new(10),
         };
-        let at = |ms| {
-            terms(&state, &margin, TimeMs::new(ms), &p)
+        let at = |state: &LiquidationState, ms| {
+            terms(state, &margin, TimeMs::new(10 + ms), &p)
                 .whole_price
                 .get()
         };
-        assert_eq!(at(0), -100);
-        assert_eq!(at(p.insolvent_ms / 2), -200);
-        assert_eq!(at(p.insolvent_ms * 3), -300);
+        assert_eq!(at(&state, 0), -100);
+        assert_eq!(at(&state, p.insolvent_ms / 2), -200);
+        assert_eq!(at(&state, p.insolvent_ms * 3), -300);
+        // Insolvency that no tick has noted yet has lasted no time at all.
+        state.insolvent_since = TimeMs::new(0);
+        assert_eq!(at(&state, p.insolvent_ms * 3), -100);
+    }
+
+    #[test]
+    fn an_auction_that_an_outage_lay_in_begins_anew() {
+        let (began, now) = (TimeMs::new(100), TimeMs::new(900));
+        let state = LiquidationState {
+            started_at: began,
+            insolvent_since: TimeMs::new(150),
+        };
+        let again = LiquidationState {
+            started_at: now,
+            insolvent_since: now,
+        };
+        assert_eq!(state.restarted(TimeMs::new(0), now), state);
+        assert_eq!(state.restarted(TimeMs::new(99), now), state);
+        assert_eq!(state.restarted(TimeMs::new(800), now), again);
+        let solvent = LiquidationState {
+            insolvent_since: TimeMs::new(0),
+            ..state
+        };
+        let solvent = solvent.restarted(TimeMs::new(800), now);
+        assert_eq!(solvent.insolvent_since.get(), 0);
     }
 }

@@ -98,6 +98,12 @@ impl OutageGate {
         self.trusted
     }
 
+    /// Since when its sources agree that now price it; 0 if they were never in doubt. Nothing was liquidated
+    /// by its price from the outage or loss before until after this moment.
+    pub const fn agreed_since(&self) -> TimeMs {
+        self.agreed_since
+    }
+
     /// Until when accounts have grace: without an end while trading is out, 0 when they have none.
     pub fn grace_until(&self, now: TimeMs) -> TimeMs {
         match self.is_out() {

@@ -161,7 +161,14 @@ where
             index: usize::from(setup.identity.share.index),
             of: setup.identity.committee.len(),
         };
-        Shadow::new(blueprint, shared.clone(), files, feed, tuning.snapshots, turn)
+        Shadow::new(
+            blueprint,
+            shared.clone(),
+            files,
+            feed,
+            tuning.snapshots,
+            turn,
+        )
     });
     let (intake, arrivals) = gossip::intake();
     let handle = NodeHandle {

@@ -295,6 +295,9 @@ pub fn background(
             settings.window.as_secs()
         ),
         snapshot_bytes: bytes.max().unwrap_or_default(),
-        beside: runs.iter().map(|(work, runs)| (*work, beside(runs))).collect(),
+        beside: runs
+            .iter()
+            .map(|(work, runs)| (*work, beside(runs)))
+            .collect(),
     })
 }

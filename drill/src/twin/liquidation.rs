@@ -75,6 +75,8 @@ pub struct LiquidationAuditor {
     rules: LiquidationRules,
     now: TimeMs,
     mode: Mode,
+    /// Modes of underlyings by themselves.
+    modes: BTreeMap<UnderlyingId, Mode>,
     outages: BTreeMap<Option<UnderlyingId>, Outage>,
     indices: BTreeMap<UnderlyingId, Index>,
     underlying: BTreeMap<InstrumentId, UnderlyingId>,
@@ -88,6 +90,7 @@ impl LiquidationAuditor {
             rules,
             now: TimeMs::new(0),
             mode: Mode::Open,
+            modes: BTreeMap::new(),
             outages: BTreeMap::new(),
             indices: BTreeMap::new(),
             underlying: BTreeMap::new(),
@@ -145,6 +148,7 @@ impl LiquidationAuditor {
                 self.mode_changed(None, *to);
             }
             Event::UnderlyingModeChanged { underlying, to, .. } => {
+                self.modes.insert(*underlying, *to);
                 self.mode_changed(Some(*underlying), *to);
             }
             _ => {}
@@ -206,7 +210,7 @@ impl LiquidationAuditor {
     }
 
     fn judge(&self, step: &Step<'_>, held: &BTreeSet<InstrumentId>) -> Result<(), String> {
-        if matches!(self.mode, Mode::Halted | Mode::Verify | Mode::Exit) {
+        if is_shut(self.mode) {
             return Err(format!("liquidated in {:?}", self.mode));
         }
         let mut fewest = u8::MAX;
@@ -214,6 +218,11 @@ impl LiquidationAuditor {
         for instrument in held {
             let found = self.underlying.get(instrument);
             let underlying = found.ok_or_else(|| format!("{instrument} was never listed"))?;
+            // An underlying's own mode counts while the venue's does not stand before it.
+            let own = self.modes.get(underlying).copied().unwrap_or(Mode::Open);
+            if self.mode == Mode::Open && is_shut(own) {
+                return Err(format!("liquidated while {underlying} is in {own:?}"));
+            }
             let index = self.indices.get(underlying).copied().unwrap_or_default();
             let updated = index.updated_at.ok_or("there never was an index")?;
             if let Some(since) = index.doubted_at {
@@ -260,6 +269,11 @@ impl LiquidationAuditor {
         }
         Ok(())
     }
+}
+
+/// Whether nothing may be liquidated in a mode.
+const fn is_shut(mode: Mode) -> bool {
+    matches!(mode, Mode::Halted | Mode::Verify | Mode::Exit)
 }
 
 /// The step of a liquidation that an event is.

@@ -254,7 +254,7 @@ impl Engine {
 
     /// Moves an underlying along the transition table; does nothing when it has no such row. The one
     /// place where an underlying enters a mode or leaves it, and where its auction begins or is given up.
-    fn shift_underlying(
+    pub(super) fn shift_underlying(
         &mut self,
         underlying: UnderlyingId,
         trigger: Trigger,

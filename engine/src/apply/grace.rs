@@ -4,7 +4,10 @@ use alloc::vec::Vec;
 
 use super::Engine;
 use crate::event::{CancelReason, Event, LiquidationBasis};
+use crate::modes::Activity;
 use crate::orders::flags;
+use crate::outage::OutageGate;
+use crate::reject::Reject;
 use crate::risk::Margin;
 use crate::types::{AccountId, Mode, TimeMs, UnderlyingId};
 
@@ -130,14 +133,34 @@ impl Engine {
 
     /// When the last outage of anything that the account holds began; of anything where it holds nothing.
     fn outage_of(&self, account: AccountId) -> TimeMs {
-        let held = self.ledger.account(account).into_iter();
-        let held = held.flat_map(|entry| entry.holdings.iter().filter(|h| h.position != 0));
-        let gates = held.filter_map(|holding| {
-            let underlying = self.instruments.get(holding.instrument)?.terms.underlying;
-            self.gates.get(usize::from(underlying.get()))
-        });
-        let began = gates.map(|gate| gate.began_at).max();
+        let began = self.gates_of(account).map(|gate| gate.began_at).max();
         let any = || self.gates.iter().map(|gate| gate.began_at).max();
         began.or_else(any).unwrap_or_default()
+    }
+
+    /// Since when the sources of everything that the account holds agree, where they were ever in doubt.
+    pub(super) fn agreed_since(&self, account: AccountId) -> TimeMs {
+        let since = self.gates_of(account).map(OutageGate::agreed_since);
+        since.max().unwrap_or_default()
+    }
+
+    /// Whether modes let the account be liquidated: the venue's, and that of every underlying it holds.
+    pub(super) fn permit_liquidation(&self, account: AccountId) -> Result<(), Reject> {
+        self.permit(Activity::Liquidate)?;
+        self.underlyings_of(account)
+            .try_for_each(|underlying| self.permit_on(underlying, Activity::Liquidate))
+    }
+
+    fn gates_of(&self, account: AccountId) -> impl Iterator<Item = &OutageGate> {
+        self.underlyings_of(account)
+            .filter_map(|underlying| self.gates.get(usize::from(underlying.get())))
+    }
+
+    /// The underlyings of an account's positions, each as often as it has positions on it.
+    fn underlyings_of(&self, account: AccountId) -> impl Iterator<Item = UnderlyingId> {
+        let held = self.ledger.account(account).into_iter();
+        held.flat_map(|entry| entry.holdings.iter().filter(|h| h.position != 0))
+            .filter_map(|holding| self.instruments.get(holding.instrument))
+            .map(|instrument| instrument.terms.underlying)
     }
 }

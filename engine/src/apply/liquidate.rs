@@ -1,6 +1,7 @@
 //! Staged liquidation: cancel the account's orders, auction parts of it, then the fund.
 //!
-//! No index older than its bound starts or prices a liquidation (I5).
+//! No index older than its bound starts or prices a liquidation (I5), and an auction's clock stands still
+//! while nobody may bid: it begins anew behind an outage.
 
 use alloc::boxed::Box;
 use alloc::vec::Vec;
@@ -24,6 +25,9 @@ impl Engine {
         accounts.clear();
         self.under_maintenance(&mut accounts);
         for account in &accounts {
+            if self.permit_liquidation(*account).is_err() {
+                continue;
+            }
             if let Some(basis) = self.liquidation_basis(*account) {
                 self.liquidate(*account, &basis, events);
             }
@@ -56,8 +60,16 @@ impl Engine {
                     ..state
                 },
             ),
-            Some(state) => self.advance_liquidation(account, state, (&margin, basis), events),
+            Some(state) => {
+                let state = self.restarted(account, state);
+                self.set_liquidation(account, state);
+                self.advance_liquidation(account, state, (&margin, basis), events);
+            }
         }
+    }
+
+    fn restarted(&self, account: AccountId, state: LiquidationState) -> LiquidationState {
+        state.restarted(self.agreed_since(account), self.time)
     }
 
     fn set_liquidation(&mut self, account: AccountId, state: LiquidationState) {
@@ -165,7 +177,7 @@ impl Engine {
         price_max: Cash,
         events: &mut Vec<Event>,
     ) -> Result<(), Reject> {
-        self.permit(Activity::Liquidate)?;
+        self.permit_liquidation(account)?;
         let (state, margin, basis) = self.auction_of(account)?;
         let terms = terms(&state, &margin, self.time, &self.parameters.liquidation);
         if part_ppm == 0 || part_ppm > terms.part_ppm_max || bidder == account {
@@ -220,7 +232,7 @@ impl Engine {
         if basis.grace_until.get() > 0 && !self.is_deep(&margin) {
             return Err(Reject::InGrace);
         }
-        Ok((state, margin, basis))
+        Ok((self.restarted(account, state), margin, basis))
     }
 
     /// The bidder must meet initial margin with the slice and the cash that comes with it.

@@ -55,6 +55,15 @@ fn mode(to: Mode) -> Event {
     Event::ModeChanged { from, to, reason }
 }
 
+fn own_mode(to: Mode) -> Event {
+    Event::UnderlyingModeChanged {
+        underlying: BTC,
+        from: Mode::Open,
+        to,
+        reason: ModeReason::TimeElapsed,
+    }
+}
+
 /// Of an account whose maintenance requirement is 100.
 fn started(equity: i64, age_ms: u64, sources: u8, grace_until: u64) -> Event {
     Event::LiquidationStarted {
@@ -140,7 +149,7 @@ fn a_doctored_stream_is_caught() {
         stream.push((51_000, event));
         stream
     };
-    let cases: [Case; 11] = [
+    let cases: [Case; 12] = [
         (
             "no index at all",
             vec![(1_000, started(90, 0, 5, 0))],
@@ -191,6 +200,17 @@ fn a_doctored_stream_is_caught() {
                 (1_000, started(1, 0, 5, u64::MAX)),
             ],
             "liquidated in Halted",
+        ),
+        (
+            "while its underlying is halted by itself",
+            vec![
+                (1_000, own_mode(Mode::Halted)),
+                (2_000, own_mode(Mode::Verify)),
+                (40_000, index(5)),
+                (40_000, agreed()),
+                (40_000, started(1, 0, 5, u64::MAX)),
+            ],
+            "is in Verify",
         ),
     ];
     for (name, stream, why) in cases {

@@ -1,7 +1,12 @@
 //! Liquidation: start, auction, the fund, and what must not start one.
 
 use super::*;
+use crate::event::ModeReason;
+use crate::modes::Trigger;
 use crate::params::LiquidationParameters;
+
+/// An index at which account 1 is worth more than nothing, and less than half of what it is asked for.
+const DEEP: i64 = 112_000;
 
 /// Account 1 is short calls it can just afford; account 3 stands by as backstop.
 fn venue_with_short() -> (Venue, InstrumentId) {
@@ -264,6 +269,103 @@ fn an_auction_that_an_outage_interrupts_waits_and_begins_anew() {
     let began = state.liquidation.as_deref().unwrap().started_at;
     assert!(venue.time - began.get() < 200_000, "its time did not run");
     venue.run(3, bid).unwrap();
+}
+
+fn bid_for(account: u32) -> Action {
+    Action::BidLiquidation {
+        account: AccountId::new(account),
+        part_ppm: 1_000,
+        price_max: Cash::new(i64::MAX),
+    }
+}
+
+/// What was paid for the last part sold, in millionths of what the part was worth.
+fn paid_ppm(events: &[Event]) -> i64 {
+    let sold = events.iter().rev().find_map(|e| match e {
+        Event::LiquidationSold {
+            part_ppm,
+            price,
+            mark_to_market,
+            ..
+        } => Some((i64::from(*part_ppm), price.get(), mark_to_market.get())),
+        _ => None,
+    });
+    let (part, price, worth) = sold.unwrap();
+    assert!(worth > 0, "solvent");
+    price * 1_000_000 / (worth * part / 1_000_000)
+}
+
+#[test]
+fn an_outage_makes_nobody_a_bargain_of_an_auction() {
+    let p = LiquidationParameters::default();
+    for gap_ms in [61_000, p.fast_ms + p.slow_ms] {
+        let (mut venue, _) = venue_with_short();
+        assert!(venue.observe_until(DEEP, 5, started));
+        for _ in 0..p.fast_ms / 2_000 {
+            venue.observe(DEEP);
+            venue.block();
+        }
+        let before = venue.run(3, bid_for(1)).unwrap();
+        assert!(paid_ppm(&before) < 900_000, "its price falls with time");
+        assert!(mode_is(Mode::Halted)(&venue.block_after(gap_ms)));
+        assert_eq!(venue.run(3, bid_for(1)), Err(Reject::ModeForbids));
+        assert!(venue.observe_until(DEEP, 600, mode_is(Mode::CancelOnly)));
+        let first = venue.run(3, bid_for(1)).unwrap();
+        let paid = paid_ppm(&first);
+        assert!(
+            (945_000..=952_000).contains(&paid),
+            "after {gap_ms}: {paid}"
+        );
+        // From here it runs again, though grace holds: the account is too deep for it.
+        for _ in 0..p.fast_ms / 2_000 {
+            venue.observe(DEEP);
+            venue.block();
+        }
+        assert!(paid_ppm(&venue.run(3, bid_for(1)).unwrap()) < 900_000);
+    }
+}
+
+#[test]
+fn a_halt_of_one_underlying_alone_stops_its_liquidations_too() {
+    let (mut venue, _) = venue_with_short();
+    assert!(venue.observe_until(DEEP, 5, started));
+    let halt = |venue: &mut Venue| {
+        let (of, reason) = (UnderlyingId::new(0), ModeReason::TimeElapsed);
+        let mut events = Vec::new();
+        venue
+            .engine
+            .shift_underlying(of, Trigger::Halt, reason, &mut events);
+        assert!(!events.is_empty());
+    };
+    halt(&mut venue);
+    assert_eq!(venue.run(3, bid_for(1)), Err(Reject::ModeForbids));
+    let own = |events: &[Event], mode| {
+        events
+            .iter()
+            .any(|e| matches!(e, Event::UnderlyingModeChanged { to, .. } if *to == mode))
+    };
+    let own_mode = |venue: &Venue| venue.engine.mode_of(UnderlyingId::new(0));
+    venue.observe_until(DEEP, 2, |_| false);
+    assert_eq!((venue.mode(), own_mode(&venue)), (Mode::Open, Mode::Verify));
+    assert_eq!(venue.run(3, bid_for(1)), Err(Reject::ModeForbids));
+    assert!(venue.observe_until(DEEP, 600, |e| own(e, Mode::CancelOnly)));
+    let paid = paid_ppm(&venue.run(3, bid_for(1)).unwrap());
+    assert!((945_000..=952_000).contains(&paid), "{paid}");
+
+    let (mut venue, _) = venue_with_short();
+    halt(&mut venue);
+    assert!(venue.observe_until(DEEP, 600, |e| own(e, Mode::CancelOnly)));
+    let at = |is: fn(&Event) -> bool| venue.events.iter().position(is).unwrap();
+    let opened = at(|e| {
+        let to = Mode::CancelOnly;
+        matches!(e, Event::UnderlyingModeChanged { to: mode, .. } if *mode == to)
+    });
+    venue.observe_until(DEEP, 5, started);
+    let start = venue
+        .events
+        .iter()
+        .position(|e| started(core::slice::from_ref(e)));
+    assert!(start.unwrap() > opened);
 }
 
 #[test]
