@@ -52,18 +52,17 @@ pub struct Anchor {
 pub async fn anchor(vault: &Vault) -> Result<Anchor, ChainError> {
     let port = vault.port();
     let at = port.finalized().await?;
-    let slots = [
-        layout::HEAD,
-        layout::SUMMARY_DIGEST,
-        layout::FLOW,
-        layout::CRYSTALS,
-    ];
-    let slots = slots.map(layout::slot);
+    let missing = || ChainError::Malformed("a word of storage is missing".into());
+    let slots = [layout::HEAD, layout::FLOW, layout::CRYSTALS].map(layout::slot);
     let words = port.storage(at, vault.address(), &slots).await?;
-    let [head, digest, flow, crystals] = words[..] else {
-        return Err(ChainError::Malformed("a word of storage is missing".into()));
+    let [head, flow, crystals] = words[..] else {
+        return Err(missing());
     };
-    let summary = vault.summary_of(digest.into()).await?;
+    let checkpoint = layout::checkpoint(head);
+    let slot = layout::commitment(checkpoint);
+    let kept = port.storage(at, vault.address(), &[slot]).await?;
+    let kept = *kept.first().ok_or_else(missing)?;
+    let summary = vault.summary_under(kept.into()).await?;
     let summary = summary.map(|bytes| ExitSummary::decode(&bytes)).transpose();
     let summary = summary.map_err(|error| ChainError::Malformed(error.to_string()))?;
     let owed = |get: fn(&ExitSummary) -> i64| {
@@ -88,7 +87,7 @@ pub async fn anchor(vault: &Vault) -> Result<Anchor, ChainError> {
             Evidence::MerkleProof => "merkle proof",
             Evidence::OwnAuthority => "own authority",
         },
-        checkpoint: u32::try_from(layout::field(head, 224) & 0xff_ffff).unwrap_or(0),
+        checkpoint,
         executed: layout::field(head, 64),
         accounts,
         withdrawals,

@@ -4,20 +4,33 @@ use alloy_primitives::{Address, B256, U256, keccak256};
 
 /// `Head`: the last checkpoint.
 pub const HEAD: u64 = 4;
-/// The last summary's digest.
-pub const SUMMARY_DIGEST: u64 = 5;
 /// `Flow`: what came in and went out.
-pub const FLOW: u64 = 6;
+pub const FLOW: u64 = 5;
 /// The hash over the deposits up to and with a number.
-pub const DEPOSIT_HASHES: u64 = 7;
+pub const DEPOSIT_HASHES: u64 = 6;
 /// Requests for forced withdrawal.
-pub const REQUESTS: u64 = 8;
+pub const REQUESTS: u64 = 7;
 /// How many there are.
-pub const REQUEST_COUNT: u64 = 9;
+pub const REQUEST_COUNT: u64 = 8;
 /// What the pool bought under a checkpoint, by account.
-pub const CRYSTAL_OF: u64 = 11;
+pub const CRYSTAL_OF: u64 = 10;
 /// `Crystals`: how many, and what is held for them.
-pub const CRYSTALS: u64 = 10;
+pub const CRYSTALS: u64 = 9;
+
+/// What is kept of the last checkpoints, a word each.
+const COMMITMENTS: u64 = 29;
+/// Of how many.
+pub const ROOTS_KEPT: u32 = 1_024;
+
+/// The slot of what is kept of a checkpoint, by its number.
+pub fn commitment(number: u32) -> B256 {
+    slot(COMMITMENTS + u64::from(number % ROOTS_KEPT))
+}
+
+/// The number of the last checkpoint in the word of `Head`.
+pub fn checkpoint(head: U256) -> u32 {
+    u32::try_from(field(head, 224) & 0xff_ffff).unwrap_or(0)
+}
 
 /// A variable's slot.
 pub fn slot(number: u64) -> B256 {

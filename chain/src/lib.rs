@@ -42,5 +42,5 @@ pub use port::{
 pub use rpc::{ChainKey, Finality, RpcChain, RpcConfig};
 #[cfg(feature = "rpc")]
 pub use serve::{ServedChain, serve};
-pub use vault::{Checkpoint, Stage, Vault, VaultHead};
+pub use vault::{AcceptedCheckpoint, Checkpoint, Stage, Vault, VaultHead};
 pub use watch::{Known, VaultWatch};

@@ -6,19 +6,18 @@ use alloy_primitives::{Address, B256, Bytes, U256};
 use alloy_sol_types::{SolCall, SolEvent as _, SolInterface as _};
 use lifeboat_engine::commitment::MerkleProof;
 use lifeboat_engine::types::{self, Digest};
-use lifeboat_proof::exit::ExitSummary;
+use lifeboat_proof::exit::{ExitSummary, commitment};
 
 use crate::bindings::key::ValidatorKey::ValidatorKeyErrors;
 use crate::bindings::token::Token;
+use crate::bindings::vault::LifeboatVault::CheckpointAccepted;
 use crate::bindings::vault::{LifeboatVault, QuadTree};
 use crate::bls;
+use crate::layout::ROOTS_KEPT;
 use crate::port::{Call, ChainError, LogEntry, LogQuery, Receipt, SettlementPort};
 
 /// Blocks of one question for events: what public nodes allow.
 pub const LOG_BLOCKS: u64 = 10_000;
-
-/// Withdrawals roots that a vault keeps.
-const ROOTS_KEPT: u32 = 1_024;
 
 /// An address as alloy writes it.
 pub fn address(owner: types::Address) -> Address {
@@ -34,6 +33,15 @@ pub fn reason(data: &Bytes) -> String {
         return format!("{error:?}");
     }
     alloy_sol_types::decode_revert_reason(data).unwrap_or_else(|| format!("{data}"))
+}
+
+/// A checkpoint that a vault accepted and whose withdrawals root it keeps.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct AcceptedCheckpoint {
+    /// Its number.
+    pub number: u32,
+    /// Its summary's digest.
+    pub summary_digest: B256,
 }
 
 /// Where a vault is in its life. It only moves forward.
@@ -222,14 +230,29 @@ impl Vault {
         Ok(claim.value.to())
     }
 
-    /// The number of the newest kept checkpoint under whose withdrawals root a path leads.
-    pub async fn withdrawal_slot(&self, root: Digest) -> Result<Option<u32>, ChainError> {
-        let newest = self.head().await?.number;
-        let kept = ROOTS_KEPT.min(newest);
-        for number in (newest - kept + 1..=newest).rev() {
-            let place = U256::from(number % ROOTS_KEPT);
-            if self.own(LifeboatVault::withdrawalRootsCall(place)).await?.0 == root.0 {
-                return Ok(Some(number));
+    /// The newest kept checkpoint under whose withdrawals root a path leads.
+    pub async fn checkpoint_over(
+        &self,
+        root: Digest,
+    ) -> Result<Option<AcceptedCheckpoint>, ChainError> {
+        let oldest = self.head().await?.number.saturating_sub(ROOTS_KEPT - 1);
+        let mut end = Some(self.port.newest().await?.number);
+        let topic = CheckpointAccepted::SIGNATURE_HASH;
+        while let Some(logs) = self.logs_before(topic, &mut end).await? {
+            for log in logs.into_iter().rev() {
+                let event = CheckpointAccepted::decode_raw_log(log.topics, &log.data);
+                let event = event.map_err(|error| ChainError::Malformed(error.to_string()))?;
+                let (number, summary_digest) = (event.number.to(), event.summaryDigest);
+                if number < oldest {
+                    return Ok(None);
+                }
+                let sought = commitment(&root, &Digest(summary_digest.0));
+                if self.commitment(number).await?.0 == sought.0 {
+                    return Ok(Some(AcceptedCheckpoint {
+                        number,
+                        summary_digest,
+                    }));
+                }
             }
         }
         Ok(None)
@@ -243,28 +266,47 @@ impl Vault {
 
     /// The last accepted summary, from the input of its own transaction; `None` before the first.
     pub async fn last_summary(&self) -> Result<Option<Vec<u8>>, ChainError> {
-        let digest = self.own(LifeboatVault::summaryDigestCall {}).await?;
-        self.summary_of(digest).await
+        let number = self.head().await?.number;
+        self.summary_under(self.commitment(number).await?).await
     }
 
-    /// The summary with this digest, which the caller got from the vault; `None` for zero.
-    pub async fn summary_of(&self, digest: B256) -> Result<Option<Vec<u8>>, ChainError> {
-        if digest.is_zero() {
+    /// The summary under what the vault keeps of its checkpoint, which the caller got from it; `None` for zero.
+    pub async fn summary_under(&self, kept: B256) -> Result<Option<Vec<u8>>, ChainError> {
+        if kept.is_zero() {
             return Ok(None);
         }
-        let topic = LifeboatVault::CheckpointAccepted::SIGNATURE_HASH;
-        let mut to = Some(self.port.newest().await?.number);
-        while let Some(last) = to {
-            let from = last.saturating_sub(LOG_BLOCKS - 1).max(self.since);
-            for log in self.logs(topic, from, last).await?.iter().rev() {
-                if let Some(summary) = self.summary_in(log.transaction, digest).await? {
+        let mut end = Some(self.port.newest().await?.number);
+        let topic = CheckpointAccepted::SIGNATURE_HASH;
+        while let Some(logs) = self.logs_before(topic, &mut end).await? {
+            for log in logs.iter().rev() {
+                if let Some(summary) = self.summary_in(log.transaction, kept).await? {
                     return Ok(Some(summary));
                 }
             }
-            to = from.checked_sub(1).filter(|before| *before >= self.since);
         }
         let what = "no transaction carries the last checkpoint's summary".to_owned();
         Err(ChainError::Malformed(what))
+    }
+
+    /// What the vault keeps of a checkpoint.
+    async fn commitment(&self, number: u32) -> Result<B256, ChainError> {
+        let place = U256::from(number % ROOTS_KEPT);
+        self.own(LifeboatVault::commitmentsCall(place)).await
+    }
+
+    /// The events of one kind in the blocks up to `end`, a bounded number of them, and takes `end` before
+    /// them; `None` once the vault's first block was read.
+    async fn logs_before(
+        &self,
+        topic: B256,
+        end: &mut Option<u64>,
+    ) -> Result<Option<Vec<LogEntry>>, ChainError> {
+        let Some(to) = *end else {
+            return Ok(None);
+        };
+        let from = to.saturating_sub(LOG_BLOCKS - 1).max(self.since);
+        *end = from.checked_sub(1).filter(|before| *before >= self.since);
+        self.logs(topic, from, to).await.map(Some)
     }
 
     /// All events of one kind, oldest first. The chain is asked for a bounded range at a time.
@@ -292,7 +334,7 @@ impl Vault {
     async fn summary_in(
         &self,
         transaction: B256,
-        digest: B256,
+        kept: B256,
     ) -> Result<Option<Vec<u8>>, ChainError> {
         let Some(input) = self.port.input(transaction).await? else {
             return Ok(None);
@@ -304,7 +346,7 @@ impl Vault {
         };
         let decoded = ExitSummary::decode(&summary).ok();
         Ok(decoded
-            .filter(|found| found.digest().0 == digest.0)
+            .filter(|found| found.commitment().0 == kept.0)
             .map(|_| summary))
     }
 
@@ -372,17 +414,18 @@ impl Vault {
         .await
     }
 
-    /// Claims a certified withdrawal; `number` of the checkpoint whose root the path leads to.
+    /// Claims a certified withdrawal under the checkpoint whose root the path leads to.
     pub async fn withdraw(
         &self,
         leaf: &[u8],
         path: &MerkleProof,
-        number: u32,
+        checkpoint: AcceptedCheckpoint,
     ) -> Result<Receipt, ChainError> {
         self.do_(LifeboatVault::withdrawCall {
             leaf: leaf.to_vec().into(),
             path: quad_path(path),
-            slot: alloy_primitives::aliases::U24::from(number),
+            slot: alloy_primitives::aliases::U24::from(checkpoint.number),
+            summaryDigest: checkpoint.summary_digest,
         })
         .await
     }

@@ -112,12 +112,12 @@ async fn leave(arguments: &ExitArguments, vault: Vault, file: &SavedProof, say: 
 pub async fn withdraw(vault: Vault, file: &SavedProof, say: Say) -> Result<()> {
     let proof = CheckedWithdrawal::of(file, vault.port().chain().get(), vault.address())?;
     let leaf = &proof.leaf;
-    let slot = vault.withdrawal_slot(proof.root).await?;
-    let slot = slot.context(
+    let checkpoint = vault.checkpoint_over(proof.root).await?;
+    let checkpoint = checkpoint.context(
         "the vault does not keep the root that this proof leads to: it is not posted yet, or more than \
          1 024 checkpoints old. Make a proof under the last checkpoint",
     )?;
-    let receipt = vault.withdraw(&file.leaf, &proof.path, slot).await;
+    let receipt = vault.withdraw(&file.leaf, &proof.path, checkpoint).await;
     let receipt = receipt.context("the withdrawal was not paid; it stays claimable")?;
     let recipient = lifeboat_chain::Address::from(leaf.recipient.0);
     say.line(format!(

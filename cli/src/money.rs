@@ -208,7 +208,7 @@ async fn settled(
             }
             let checked =
                 CheckedWithdrawal::of(&proof, vault.port().chain().get(), vault.address())?;
-            if vault.withdrawal_slot(checked.root).await?.is_some() {
+            if vault.checkpoint_over(checked.root).await?.is_some() {
                 return Ok(proof);
             }
         }

@@ -120,8 +120,6 @@ abstract contract VaultBase is ILifeboatVault, AccessControl, Pausable, Reentran
 
     /// @notice See `Head`.
     Head public head;
-    /// @notice The last summary's digest.
-    bytes32 public summaryDigest;
     /// @notice See `Flow`.
     Flow public flow;
     /// @notice The hash over all deposits up to and with this one.
@@ -154,8 +152,9 @@ abstract contract VaultBase is ILifeboatVault, AccessControl, Pausable, Reentran
     /// @dev Points by underlying, two a word.
     uint256[8] internal _points;
     Feed[] private _feeds;
-    /// @notice Withdrawals roots, by checkpoint number modulo `ROOTS_KEPT`.
-    bytes32[ROOTS_KEPT] public withdrawalRoots;
+    /// @notice Hashes over withdrawals root and summary's digest, by checkpoint number modulo `ROOTS_KEPT`. One
+    /// word holds both: a checkpoint writes it and the head, and nothing else.
+    bytes32[ROOTS_KEPT] public commitments;
 
     /// @param token The collateral, of six decimals.
     /// @param validators Whose certificates count, and of which venue.
@@ -223,7 +222,8 @@ abstract contract VaultBase is ILifeboatVault, AccessControl, Pausable, Reentran
 
     /// @dev Refuses what is not the last accepted summary; the caller reads it with `Formats`.
     function _requireLast(bytes calldata summary) internal view {
-        require(Formats.summaryDigest(summary) == summaryDigest, NotTheCheckpoint());
+        bytes32 kept = Formats.commitment(Formats.withdrawalsRoot(summary), Formats.summaryDigest(summary));
+        require(kept == commitments[head.number % ROOTS_KEPT], NotTheCheckpoint());
         Formats.requireSummary(summary);
     }
 

@@ -86,17 +86,24 @@ abstract contract VaultLive is VaultBase {
         );
         require(signed, BadSignature());
         _advance(last, header_, digest);
-        withdrawalRoots[last.number % ROOTS_KEPT] = Formats.withdrawalsRoot(summary_);
+        commitments[last.number % ROOTS_KEPT] =
+            Formats.commitment(Formats.withdrawalsRoot(summary_), digest);
     }
 
     /// @inheritdoc ILifeboatVault
-    function withdraw(bytes calldata leaf, QuadTree.Path calldata path, uint24 slot) external nonReentrant {
+    function withdraw(
+        bytes calldata leaf,
+        QuadTree.Path calldata path,
+        uint24 slot,
+        bytes32 summaryDigest
+    ) external nonReentrant {
         (uint32 number, address recipient, uint64 amount) = Formats.readWithdrawal(leaf);
         (Marks.Word storage word, uint256 paid) = _withdrawals.find(uint256(number) * 2);
         uint256 marks = word.bits;
         require(marks & paid == 0, AlreadyClaimed());
-        bytes32 root = withdrawalRoots[slot % ROOTS_KEPT];
-        require(QuadTree.includes(root, number, leaf, path), NotIncluded());
+        (bool fits, bytes32 root) = QuadTree.rootOver(number, leaf, path);
+        bytes32 kept = commitments[slot % ROOTS_KEPT];
+        require(fits && Formats.commitment(root, summaryDigest) == kept, NotIncluded());
         Flow memory current = flow;
         if (current.ended) {
             frozen.withdrawalsOwed -= amount;
@@ -201,7 +208,6 @@ abstract contract VaultLive is VaultBase {
         last.acceptedAt = uint40(block.timestamp);
         last.number = number;
         _storeHead(last);
-        summaryDigest = digest;
         emit CheckpointAccepted(number, height, epoch, executed, digest);
     }
 

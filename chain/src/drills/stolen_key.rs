@@ -108,18 +108,20 @@ async fn relayer_tries(world: &mut World, thief: Address) -> Result<u64, DrillEr
 
 /// Claims every withdrawal; the latest time at which one is payable.
 async fn claim_all(world: &World, certified: &super::Certified) -> Result<u64, DrillError> {
-    let number = world.vault.head().await?.number;
     let mut latest = 0;
     for withdrawal in 0..STOLEN {
         let proof = certified.withdrawal_proof(withdrawal);
         let proof = proof.ok_or_else(|| DrillError::Failed("no such withdrawal".into()))?;
         let checked = CheckedWithdrawal::of(&proof, world.deployment.chain, world.vault.address())
             .map_err(|error| DrillError::Failed(error.to_string()))?;
+        let checkpoint = world.vault.checkpoint_over(checked.root).await?;
+        let checkpoint = checkpoint
+            .ok_or_else(|| DrillError::Failed("no checkpoint is over the proof".into()))?;
         // The first claim over the limit puts it in the queue; the next says when it is payable.
         for _ in 0..2 {
             match world
                 .vault
-                .withdraw(&proof.leaf, &checked.path, number)
+                .withdraw(&proof.leaf, &checked.path, checkpoint)
                 .await
             {
                 Ok(_) => {}

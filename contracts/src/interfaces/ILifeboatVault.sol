@@ -128,8 +128,14 @@ interface ILifeboatVault {
 
     /// @notice Pays a certified withdrawal to its recipient, at once or, over the limit, after a wait; call
     /// again after it.
-    /// @param slot Which of the kept withdrawals roots the path leads to: its checkpoint's number.
-    function withdraw(bytes calldata leaf, QuadTree.Path calldata path, uint24 slot) external;
+    /// @param slot Which checkpoint's withdrawals root the path leads to: its number, one of the last 1024.
+    /// @param summaryDigest That checkpoint's, from its event `CheckpointAccepted`.
+    function withdraw(
+        bytes calldata leaf,
+        QuadTree.Path calldata path,
+        uint24 slot,
+        bytes32 summaryDigest
+    ) external;
 
     /// @notice Asks the venue, on chain, to pay the caller's account out. Ignored for a day, anyone may freeze.
     function forceWithdrawal(uint64 amount, address recipient) external returns (uint64 number);

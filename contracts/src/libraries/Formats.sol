@@ -23,6 +23,7 @@ library Formats {
     uint8 private constant SUMMARY_TAG = 0x23;
     uint8 private constant EXIT_ROOT_TAG = 0x24;
     bytes1 private constant DEPOSIT_TAG = 0x25;
+    uint8 private constant COMMITMENT_TAG = 0x26;
 
     /// @notice The 32 bytes at `offset`, zeros past the end of the call's data. The caller has checked the
     /// length of what it reads: a field is the word's upper part.
@@ -179,6 +180,18 @@ library Formats {
     /// @notice The digest of a summary.
     function summaryDigest(bytes calldata summary) internal pure returns (bytes32) {
         return tagged(summary, SUMMARY_TAG);
+    }
+
+    /// @notice What a vault keeps of a checkpoint in one word: its withdrawals root and its summary's digest.
+    function commitment(bytes32 root, bytes32 digest) internal pure returns (bytes32 kept) {
+        assembly ("memory-safe") {
+            // Past the end of used memory; nothing is kept there.
+            let start := mload(0x40)
+            mstore(start, root)
+            mstore(add(start, 32), digest)
+            mstore8(add(start, 64), COMMITMENT_TAG)
+            kept := keccak256(start, 65)
+        }
     }
 
     /// @notice The digest of a message that ends in this byte.

@@ -24,11 +24,20 @@ library QuadTree {
         pure
         returns (bool)
     {
+        (bool fits, bytes32 found) = rootOver(index, leaf, path);
+        return fits && found == root;
+    }
+
+    /// @notice The root of the one tree that has `leaf` at `index` on this path, if a tree can.
+    function rootOver(uint256 index, bytes calldata leaf, Path calldata path)
+        internal
+        pure
+        returns (bool fits, bytes32 root)
+    {
         uint256 count = path.count;
         bytes32[] calldata siblings = path.siblings;
-        if (index >= count || !_fits(count, siblings.length)) return false;
-        bytes32 top = _climb(Formats.tagged(leaf, LEAF_TAG), index, siblings);
-        return _root(top, count) == root;
+        if (index >= count || !_fits(count, siblings.length)) return (false, 0);
+        return (true, _root(_climb(Formats.tagged(leaf, LEAF_TAG), index, siblings), count));
     }
 
     // slither-disable-start divide-before-multiply

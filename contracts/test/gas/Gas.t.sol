@@ -19,7 +19,7 @@ contract GasTest is VenueTest {
         post();
     }
 
-    /// @dev The ring of withdrawals roots is full after 1024 checkpoints; from then on no slot is new.
+    /// @dev The ring of commitments is full after 1024 checkpoints; from then on no slot is new.
     function testCheckpoint() public {
         Books memory next = prepare();
         bytes memory summary = encodeSummary(next);
@@ -82,7 +82,7 @@ contract GasTest is VenueTest {
             books.withdrawalsTotal += 5e6;
             books.accountsCash -= 5e6;
             post();
-            vault.withdraw(data, path, head().number);
+            vault.withdraw(data, path, head().number, digestOf(lastSummary));
             string memory name = number == INDEX ? "withdrawal, new slot, " : "withdrawal, ";
             vm.snapshotGasLastCall("vault", string.concat(name, accounts));
         }
@@ -167,15 +167,15 @@ contract GasTest is VenueTest {
         return bytes32(ROOTS + number % 1024);
     }
 
-    uint256 private constant EXITS = 15;
-    uint256 private constant EXITED = 20;
-    uint256 private constant ROOTS = 30;
+    uint256 private constant EXITS = 14;
+    uint256 private constant EXITED = 19;
+    uint256 private constant ROOTS = 29;
 
     function testSlotsAreWhereTheyAreThoughtToBe() public {
         vm.store(address(vault), exitsSlot(), bytes32(uint256(7) << 32));
         (, uint32 left,,) = vault.exits();
         vm.assertEq(left, 7);
         vm.store(address(vault), rootSlot(5), bytes32("kept"));
-        vm.assertEq(vault.withdrawalRoots(5), bytes32("kept"));
+        vm.assertEq(vault.commitments(5), bytes32("kept"));
     }
 }

@@ -231,7 +231,11 @@ abstract contract VenueTest {
     }
 
     function withdraw(uint32 number) internal {
-        vault.withdraw(withdrawals[number], withdrawals.prove(number), head().number);
+        vault.withdraw(withdrawals[number], withdrawals.prove(number), head().number, digestOf(lastSummary));
+    }
+
+    function digestOf(bytes memory summary) internal pure returns (bytes32) {
+        return keccak256(abi.encodePacked(summary, hex"23"));
     }
 
     function freezeNow() internal {

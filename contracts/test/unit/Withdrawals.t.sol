@@ -65,12 +65,32 @@ contract WithdrawalsTest is VenueTest {
         post();
         QuadTree.Path memory path = withdrawals.prove(number);
         uint24 slot = head().number;
+        bytes32 digest = digestOf(lastSummary);
         for (uint256 i; i < 5; ++i) {
             take(1e6);
             post();
         }
-        vault.withdraw(withdrawals[number], path, slot);
+        vm.expectRevert(ILifeboatVault.NotIncluded.selector);
+        vault.withdraw(withdrawals[number], path, slot, digestOf(lastSummary));
+        vault.withdraw(withdrawals[number], path, slot, digest);
         vm.assertEq(token.balanceOf(user(2)), 5_000e6);
+    }
+
+    /// @dev What is kept is a hash of two words: neither may stand in the other's place, and none means nothing.
+    function testAttackOtherOpeningsOfACommitment(bytes32 digest) public {
+        uint32 number = take(5_000e6);
+        post();
+        vm.assume(digest != digestOf(lastSummary));
+        QuadTree.Path memory path = withdrawals.prove(number);
+        uint24 slot = head().number;
+        vm.expectRevert(ILifeboatVault.NotIncluded.selector);
+        vault.withdraw(withdrawals[number], path, slot, digest);
+        vm.expectRevert(ILifeboatVault.NotIncluded.selector);
+        vault.withdraw(withdrawals[number], path, slot, books.withdrawalsRoot);
+        // A slot that no checkpoint wrote.
+        vm.expectRevert(ILifeboatVault.NotIncluded.selector);
+        vault.withdraw(withdrawals[number], path, slot + 1, 0);
+        withdraw(number);
     }
 
     function testAnUncertifiedWithdrawalIsRefused() public {
@@ -79,7 +99,7 @@ contract WithdrawalsTest is VenueTest {
         uint24 slot = head().number;
         QuadTree.Path memory path = withdrawals.prove(number);
         vm.expectRevert(ILifeboatVault.NotIncluded.selector);
-        vault.withdraw(withdrawals[number], path, slot);
+        vault.withdraw(withdrawals[number], path, slot, digestOf(lastSummary));
     }
 
     /// @dev An exit leaf in the withdrawals' place, and the leaf of another chain.
@@ -91,9 +111,9 @@ contract WithdrawalsTest is VenueTest {
         QuadTree.Path memory path = withdrawals.prove(number);
         uint24 slot = head().number;
         vm.expectRevert(Formats.Malformed.selector);
-        vault.withdraw(foreign, path, slot);
+        vault.withdraw(foreign, path, slot, digestOf(lastSummary));
         vm.expectRevert(Formats.Malformed.selector);
-        vault.withdraw(leaves[0], path, slot);
+        vault.withdraw(leaves[0], path, slot, digestOf(lastSummary));
     }
 
     /// @dev The vault writes the word whole; the getter reads it field by field.
@@ -240,7 +260,10 @@ contract WithdrawalsTest is VenueTest {
         certify(user(1), address(thief), 5_000e6);
         post();
         bytes memory again =
-            abi.encodeCall(vault.withdraw, (withdrawals[1], withdrawals.prove(1), head().number));
+            abi.encodeCall(
+                vault.withdraw,
+                (withdrawals[1], withdrawals.prove(1), head().number, digestOf(lastSummary))
+            );
         thief.arm(address(vault), again);
         withdraw(0);
         vm.assertTrue(thief.refused());

@@ -38,7 +38,7 @@ pub use lifeboat_engine::vault::{Deposit, DepositChain};
 pub use safe_range::{RADII, SafeBox, SafeRange};
 pub use saved::{SavedProof, Subject};
 pub use summary::{
-    CertifiedUnderlying, EXIT_SUMMARY_BYTES_MAX, ExitSummary, exit_root, verify_summary,
+    CertifiedUnderlying, EXIT_SUMMARY_BYTES_MAX, ExitSummary, commitment, exit_root, verify_summary,
 };
 pub use tree::{ExitTree, LeafHasher, verify_exit_leaf, verify_withdrawal};
 pub use withdrawal::{WITHDRAWAL_BYTES, WithdrawalLeaf};

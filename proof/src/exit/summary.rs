@@ -6,13 +6,19 @@ use lifeboat_engine::types::{Address, Cash, Digest, Price};
 
 use super::SettlementChain;
 use super::ladder::{Grid, PricePoint};
-use super::wire::{EXIT_ROOT_TAG, Fields, SUMMARY_KIND, SUMMARY_TAG, tagged};
+use super::wire::{COMMITMENT_TAG, EXIT_ROOT_TAG, Fields, SUMMARY_KIND, SUMMARY_TAG, tagged};
 use crate::ProofError;
 
 const FIXED_BYTES: usize = 1 + 8 + 20 + 32 + 8 + 32 + 4 + 8 + 8 + 32 + 8 + 8 + 8 + 8 + 32 + 1;
 const UNDERLYING_BYTES: usize = 3 * 8;
 /// Bytes of the longest summary.
 pub const EXIT_SUMMARY_BYTES_MAX: usize = FIXED_BYTES + UNDERLYINGS_MAX * UNDERLYING_BYTES;
+
+/// What a vault keeps of an accepted summary in one word: keccak256 of its withdrawals root, its digest
+/// and the tag `26`.
+pub fn commitment(withdrawals_root: &Digest, summary: &Digest) -> Digest {
+    tagged([withdrawals_root.0, summary.0].concat(), COMMITMENT_TAG)
+}
 
 /// What is certified about one underlying.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -131,6 +137,11 @@ impl ExitSummary {
     /// keccak256 of the bytes and the tag `23`.
     pub fn digest(&self) -> Digest {
         tagged(self.encode(), SUMMARY_TAG)
+    }
+
+    /// What the vault keeps of this summary: see [`commitment`].
+    pub fn commitment(&self) -> Digest {
+        commitment(&self.withdrawals_root, &self.digest())
     }
 
     /// Whether what is owed to accounts and what was withdrawn add up to what was deposited (I1).

@@ -14,6 +14,8 @@ pub(super) const SUMMARY_KIND: u8 = 0x23;
 pub(super) const SUMMARY_TAG: u8 = 0x23;
 /// Last byte of what is hashed for an exit root.
 pub(super) const EXIT_ROOT_TAG: u8 = 0x24;
+/// Last byte of what is hashed for what a vault keeps of a checkpoint.
+pub(super) const COMMITMENT_TAG: u8 = 0x26;
 
 /// keccak256 of `bytes ‖ tag`.
 pub(super) fn tagged(mut bytes: Vec<u8>, tag: u8) -> Digest {
