@@ -88,6 +88,9 @@ pub struct NodeArguments {
     /// The validator's configuration file, as `init` writes it
     #[arg(long, value_name = "FILE")]
     pub config: PathBuf,
+    /// Serve the API to clients here too, with the API keys in `api-keys.json` beside the configuration
+    #[arg(long, value_name = "ADDRESS")]
+    pub gateway: Option<SocketAddr>,
     /// When ready, print one JSON object as a line of its own
     #[arg(long)]
     pub json: bool,

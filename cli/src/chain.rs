@@ -26,6 +26,7 @@ pub fn chain(arguments: &ServeChainArguments) -> Result<()> {
         let served = served.with_context(|| format!("cannot listen on {}", arguments.listen))?;
         let running = RunningFile {
             gateway: None,
+            number: 0,
             clients: Vec::new(),
             chain: Some(served.url()),
         };

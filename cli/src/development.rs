@@ -1,7 +1,7 @@
 //! A development venue: its genesis and its folder.
 //!
 //! The folder holds `venue.toml` (what the venue was made with, so that a restart goes on with the
-//! same market), `api-keys.json`, and one folder for each validator.
+//! same market), `api-keys.json` (in each validator's too), and one folder for each validator.
 
 use std::fs;
 use std::net::{IpAddr, Ipv4Addr, TcpListener};
@@ -162,6 +162,10 @@ fn open_recording(path: &Path) -> Result<Recording> {
         .with_context(|| format!("{} cannot be replayed; nothing was started", path.display()))
 }
 
+/// Gateways that know a new venue's API keys: an account has sixteen session keys at most. A later one
+/// serves those that `lifeboat session` makes beside it.
+const GATEWAYS_MAX: u16 = 8;
+
 /// Makes a venue's folder: keys, configuration, genesis, API keys.
 pub fn create(root: &Path, plan: &Plan) -> Result<VenueFile> {
     let recording = plan
@@ -215,6 +219,7 @@ pub fn create(root: &Path, plan: &Plan) -> Result<VenueFile> {
     };
     for folder in init(root, &init_plan, genesis)? {
         file.save(&folder)?;
+        keys.save(&api_keys_path(&folder))?;
     }
     // Last, so that a folder with this file is whole.
     file.save(root)?;
@@ -280,10 +285,15 @@ fn api_keys(root: &Path, file: &VenueFile) -> Result<ApiKeys> {
 }
 
 fn genesis(file: &VenueFile, keys: &ApiKeys) -> Result<Genesis> {
-    let session = |account| -> Option<PublicKey> {
-        keys.iter()
-            .find(|key| key.account() == account)
-            .map(|key| key.session_key(0))
+    // A key of its own for each gateway that a validator may have beside it.
+    let gateways = file.validators.min(GATEWAYS_MAX);
+    let sessions = |account| -> Vec<PublicKey> {
+        let key = keys.iter().find(|key| key.account() == account);
+        key.map_or_else(Vec::new, |key| {
+            (0..gateways)
+                .map(|gateway| key.session_key(gateway))
+                .collect()
+        })
     };
     let mut parameters = for_pace(
         Parameters::default(),
@@ -310,7 +320,7 @@ fn genesis(file: &VenueFile, keys: &ApiKeys) -> Result<Genesis> {
         time: TimeMs::new(file.start_ms),
         validators: Vec::new(),
         parameters,
-        accounts: file.cast()?.genesis_accounts(session),
+        accounts: file.cast()?.genesis_accounts(sessions),
     })
 }
 

@@ -64,7 +64,7 @@ pub fn init(arguments: &InitArguments) -> Result<()> {
         );
     }
     say.line(format!(
-        "API keys for clients: {}",
+        "API keys for clients: {}. `--gateway ADDRESS` lets a validator serve them.",
         api_keys_path(out).display()
     ));
     Ok(())

@@ -12,6 +12,7 @@ mod descriptors;
 mod development;
 mod drill;
 mod exit;
+mod gateway;
 mod init;
 mod layer;
 mod market;

@@ -1,15 +1,15 @@
 //! `lifeboat run`: a whole venue in one process, its validators on real loopback sockets.
 
-use std::net::{Ipv4Addr, SocketAddr, TcpListener};
+use std::net::{Ipv4Addr, SocketAddr};
 use std::sync::Arc;
 use std::time::Duration;
 
 use anyhow::{Context as _, Result, bail};
-use lifeboat_chain::{ServedChain, serve};
+use lifeboat_chain::{ServedChain, serve as serve_chain};
 use lifeboat_drill::plan::Backing;
 use lifeboat_engine::Engine;
 use lifeboat_engine::types::{Mode, TimeMs};
-use lifeboat_gateway::{ApiKeys, Config, Gateway, Running};
+use lifeboat_gateway::{ApiKeys, Running};
 use lifeboat_node::config::NodeConfig;
 use lifeboat_node::node::Tuning;
 use lifeboat_node::service::Service;
@@ -18,14 +18,13 @@ use serde_json::json;
 
 use crate::arguments::RunArguments;
 use crate::attest::{attest, voice};
-use crate::descriptors::gateway_connections;
 use crate::development::{Plan, VenueFile, api_keys_path, create, wall_ms};
+use crate::gateway::{can_listen, serve};
 use crate::market::{CurrentNode, Scene, observe, trade};
 use crate::opening::open_auctions;
 use crate::publish::published;
 use crate::relay::{feed, relay};
 use crate::say::Say;
-use crate::session::adopt;
 use crate::settlement::RunningFile;
 use crate::signals::asked_to_stop;
 use crate::vault::{OpenVault, SettlementPlan, VaultFile, settlement_plan};
@@ -50,7 +49,7 @@ const SAY_EVERY: Duration = Duration::from_secs(60);
 pub fn run(arguments: &RunArguments) -> Result<()> {
     let say = Say::new(arguments.json);
     // Asked before anything is made or started: the likeliest reason not to start.
-    drop(TcpListener::bind(arguments.listen).with_context(|| cannot_listen(arguments))?);
+    can_listen(arguments.listen)?;
     let file = open_or_create(arguments, say)?;
     let venue = Embedded::start(arguments, file, say)?;
     let runtime = tokio::runtime::Builder::new_multi_thread()
@@ -62,13 +61,6 @@ pub fn run(arguments: &RunArguments) -> Result<()> {
     // What the market's tasks still hold must not keep the process.
     runtime.shutdown_timeout(Duration::from_secs(1));
     served.and(stopped)
-}
-
-fn cannot_listen(arguments: &RunArguments) -> String {
-    format!(
-        "the gateway cannot listen on {}; nothing was started. Choose another --listen",
-        arguments.listen
-    )
 }
 
 fn open_or_create(arguments: &RunArguments, say: Say) -> Result<VenueFile> {
@@ -164,6 +156,7 @@ impl Embedded {
         let gateway = self.start_tasks(arguments, vault.as_ref()).await?;
         let running = RunningFile {
             gateway: Some(format!("http://{}", gateway.address)),
+            number: 0,
             chain: chain.as_ref().map(ServedChain::url),
             clients: self.clients(),
         };
@@ -196,8 +189,8 @@ impl Embedded {
         };
         let port = arguments.listen.port();
         let beside = if port == 0 { 0 } else { port.wrapping_add(1) };
-        let served = match serve(chain.clone(), (Ipv4Addr::LOCALHOST, beside).into()).await {
-            Err(_) => serve(chain, (Ipv4Addr::LOCALHOST, 0).into()).await,
+        let served = match serve_chain(chain.clone(), (Ipv4Addr::LOCALHOST, beside).into()).await {
+            Err(_) => serve_chain(chain, (Ipv4Addr::LOCALHOST, 0).into()).await,
             served => served,
         };
         served
@@ -246,19 +239,15 @@ impl Embedded {
             relay(vault, beside.clone(), first.publish.is_some(), 0)
         });
         let publishes = first.publish.is_some();
+        let nodes = (0..).zip(nodes).collect();
         let venue = NodeVenue::new(self.file.chain()?, publishes, beside, nodes, settled);
-        tokio::spawn(venue.clone().follow());
-        let config = Config {
-            listen: arguments.listen,
-            connections_max: gateway_connections(Config::default().connections_max),
-            ..Config::default()
-        };
-        let gateway = Gateway::new(config, venue, self.keys.clone());
-        tokio::spawn(adopt(arguments.data.clone(), gateway.clone()));
-        gateway
-            .start()
-            .await
-            .with_context(|| cannot_listen(arguments))
+        serve(
+            &arguments.data,
+            (arguments.listen, 0),
+            venue,
+            self.keys.clone(),
+        )
+        .await
     }
 
     /// Says when the venue is ready and, now and then, how it is; returns when a validator stops.

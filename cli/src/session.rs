@@ -3,7 +3,7 @@
 //! **Owns** what the owner signs for that, and API keys made for a gateway that runs. **Never** sends the
 //! owner's key anywhere.
 
-use std::path::Path;
+use std::path::PathBuf;
 use std::time::Duration;
 
 use anyhow::{Context as _, Result};
@@ -61,22 +61,22 @@ pub fn session(arguments: &SessionArguments) -> Result<()> {
         let path = api_keys_path(&arguments.data);
         let mut keys = ApiKeys::load(&path)?;
         let made = keys.create(account, Scope::Trade)?;
-        order(&venue, &key, account, register(made.session_key(0))).await?;
+        let session = made.session_key(venue.number);
+        order(&venue, &key, account, register(session)).await?;
         keys.save(&path)?;
         say.line(format!("An API key for account {account}, for {} days. It cannot withdraw.", arguments.days));
         say.line(format!("  client_id      {}", made.client_id));
         say.line(format!("  client_secret  {}", made.client_secret));
         say.object(&json!({
             "account": account.get(), "client_id": made.client_id, "client_secret": made.client_secret,
-            "session": to_hex(&made.session_key(0).0),
+            "session": to_hex(&session.0),
         }));
         Ok(())
     })
 }
 
-/// Hands API keys that come into a venue's folder over to its gateway, for as long as that runs.
-pub async fn adopt(root: impl AsRef<Path>, gateway: std::sync::Arc<lifeboat_gateway::Gateway>) {
-    let path = api_keys_path(root.as_ref());
+/// Hands API keys that come into a file over to its gateway, for as long as that runs.
+pub async fn adopt(path: PathBuf, gateway: std::sync::Arc<lifeboat_gateway::Gateway>) {
     let written = || {
         std::fs::metadata(&path)
             .and_then(|file| file.modified())

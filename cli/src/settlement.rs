@@ -55,6 +55,9 @@ impl Reached {
 pub struct RunningFile {
     /// The gateway; `None` when the chain is there alone.
     pub gateway: Option<String>,
+    /// Its number, from which its session keys follow.
+    #[serde(default)]
+    pub number: u16,
     /// The embedded chain's JSON-RPC, if the venue settles on it.
     pub chain: Option<String>,
     /// Where native clients connect.

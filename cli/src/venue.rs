@@ -28,7 +28,7 @@ pub struct NodeVenue {
     /// Whether the validator publishes its blocks.
     publishes: bool,
     node: CurrentNode,
-    validators: Vec<CurrentNode>,
+    validators: Vec<(u16, CurrentNode)>,
     blocks: broadcast::Sender<Arc<AppliedBlock>>,
     /// How the vault is; `None` without one.
     settled: Option<Settled>,
@@ -39,12 +39,13 @@ pub struct NodeVenue {
 }
 
 impl NodeVenue {
-    /// The venue beside `node`, which may publish its blocks; `validators` are those whose health can be seen from here.
+    /// The venue beside `node`, which may publish its blocks; `validators`, with
+    /// their indices, are those whose health can be seen from here.
     pub fn new(
         chain: ChainId,
         publishes: bool,
         node: CurrentNode,
-        validators: Vec<CurrentNode>,
+        validators: Vec<(u16, CurrentNode)>,
         settled: Option<Settled>,
     ) -> Arc<Self> {
         let blocks = broadcast::Sender::new(BLOCKS_KEPT);
@@ -162,7 +163,7 @@ impl Venue for NodeVenue {
             agreed: *self.agreed(),
             block_age_ms: now.saturating_sub(self.last_block_ms.load(Ordering::Relaxed)),
             detail: format!("{} of the other validators heard lately", status.peers),
-            validators: self.validators.iter().enumerate().map(validator).collect(),
+            validators: self.validators.iter().map(validator).collect(),
             settlement: self.settled.as_ref().map(Settled::status),
         }
     }
@@ -203,7 +204,7 @@ fn checkpoint(newest: &Newest) -> Value {
     })
 }
 
-fn validator((index, node): (usize, &CurrentNode)) -> ValidatorStatus {
+fn validator((index, node): &(u16, CurrentNode)) -> ValidatorStatus {
     let status = node
         .borrow()
         .as_ref()

@@ -72,8 +72,15 @@ impl Anvil {
     }
 
     fn signal(&self, signal: &str) -> io::Result<()> {
-        let id = self.child.id().to_string();
-        let status = Command::new("kill").args([signal, &id]).status()?;
+        let id = self.child.id();
+        // What npm links to starts the node as a child: both are meant.
+        let children = std::fs::read_to_string(format!("/proc/{id}/task/{id}/children"));
+        let children = children.unwrap_or_default();
+        let status = Command::new("kill")
+            .arg(signal)
+            .arg(id.to_string())
+            .args(children.split_whitespace())
+            .status()?;
         match status.success() {
             true => Ok(()),
             false => Err(io::Error::other("the signal was not sent")),
@@ -83,7 +90,7 @@ impl Anvil {
 
 impl Drop for Anvil {
     fn drop(&mut self) {
-        let _ = self.resume();
+        let _ = self.signal("-KILL");
         let _ = self.child.kill();
         let _ = self.child.wait();
     }

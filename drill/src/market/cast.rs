@@ -55,9 +55,9 @@ impl Cast {
 
     /// Every account as genesis has it, each with its development session key; a client's also with
     /// the key that `session_of` names.
-    pub fn genesis_accounts(
+    pub fn genesis_accounts<S: IntoIterator<Item = PublicKey>>(
         &self,
-        session_of: impl Fn(AccountId) -> Option<PublicKey>,
+        sessions_of: impl Fn(AccountId) -> S,
     ) -> Vec<GenesisAccount> {
         let each = TRADERS_CASH_MAX / i64::from(self.traders.max(1));
         let groups = [
@@ -72,7 +72,7 @@ impl Cast {
             .flat_map(|(count, cash)| (0..*count).map(|_| Cash::new(*cash)));
         let accounts = (1..).map(AccountId::new).zip(cash);
         accounts
-            .map(|(account, cash)| self.account(account, cash, session_of(account)))
+            .map(|(account, cash)| self.account(account, cash, sessions_of(account)))
             .collect()
     }
 
@@ -80,10 +80,10 @@ impl Cast {
         &self,
         account: AccountId,
         cash: Cash,
-        session: Option<PublicKey>,
+        sessions: impl IntoIterator<Item = PublicKey>,
     ) -> GenesisAccount {
         let own = Participant::development(self.seed, account, self.chain).public();
-        let sessions = [Some(own), session].into_iter().flatten();
+        let sessions = [own].into_iter().chain(sessions);
         GenesisAccount {
             owner: address_of(self.owner_key(account).verifying_key()),
             cash,
