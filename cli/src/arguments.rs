@@ -274,6 +274,15 @@ pub struct BenchArguments {
     /// How often each is measured
     #[arg(long, default_value_t = 3, requires = "background")]
     pub rounds: u32,
+    /// Blocks between two snapshots, or two workings-out of the exits; a venue's own figure is 500
+    #[arg(
+        long,
+        default_value_t = 150,
+        requires = "background",
+        value_name = "BLOCKS"
+    )]
+    #[arg(value_parser = clap::value_parser!(u64).range(101..))]
+    pub every: u64,
     /// Seed of the load
     #[arg(long, default_value_t = 1)]
     pub seed: u64,

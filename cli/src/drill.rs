@@ -233,6 +233,7 @@ fn bench_background(arguments: &BenchArguments, say: Say) -> Result<()> {
         rate: arguments.orders.unwrap_or(BACKGROUND_ORDERS),
         window: Duration::from_secs(arguments.seconds),
         rounds: arguments.rounds,
+        every: arguments.every,
     };
     let report = live::background(&settings, &mut |text| say.line(text))?;
     say.line(report.to_string());

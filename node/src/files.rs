@@ -51,6 +51,15 @@ pub trait Files: std::fmt::Debug + Send + Sync + 'static {
     /// When the disk refuses.
     fn sync(&self, name: &str) -> io::Result<()>;
 
+    /// Makes durable what was appended so far, of a file that grows. That the file is there is durable only
+    /// after [`Files::sync`], or after another file of the folder was replaced.
+    ///
+    /// # Errors
+    /// When the disk refuses.
+    fn sync_contents(&self, name: &str) -> io::Result<()> {
+        self.sync(name)
+    }
+
     /// Cuts a file to `len` bytes. Durable on return.
     ///
     /// # Errors
@@ -162,6 +171,10 @@ impl Files for Disk {
     fn sync(&self, name: &str) -> io::Result<()> {
         fs::File::open(self.root.join(name))?.sync_all()?;
         self.sync_folder()
+    }
+
+    fn sync_contents(&self, name: &str) -> io::Result<()> {
+        fs::File::open(self.root.join(name))?.sync_data()
     }
 
     fn truncate(&self, name: &str, len: u64) -> io::Result<()> {

@@ -244,7 +244,7 @@ impl<'a> Writer<'a> {
             self.state_len += self.chunk.len() as u64;
             let state = name(self.height.get(), STATE);
             self.files.append(&state, &self.chunk)?;
-            self.files.sync(&state)?;
+            self.files.sync_contents(&state)?;
             self.chunk.clear();
         }
         Ok(())

@@ -22,10 +22,6 @@ use super::scene::{DrillError, Tell, load_settings, start_trading};
 use crate::market::{LoadPlan, LoadSettings};
 use crate::plan::Backing;
 
-/// Blocks between two snapshots where they are taken; a venue's own figure is 500.
-const SNAPSHOT_EVERY: u64 = 100;
-/// Blocks between two workings-out of the exits; a venue's own figure is 500.
-const EXITS_EVERY: u64 = 150;
 /// Blocks that no run of minutes comes to.
 const NEVER: u64 = 100_000;
 const TRADERS: u32 = 2_000;
@@ -52,22 +48,6 @@ pub enum Work {
 impl Work {
     /// Each of them.
     pub const ALL: [Self; 3] = [Self::Nothing, Self::Snapshots, Self::Exits];
-
-    /// Blocks between two times that it is done.
-    const fn every(self) -> u64 {
-        match self {
-            Self::Nothing => NEVER,
-            Self::Snapshots => SNAPSHOT_EVERY,
-            Self::Exits => EXITS_EVERY,
-        }
-    }
-
-    const fn snapshot_every(self) -> u64 {
-        match self {
-            Self::Snapshots => SNAPSHOT_EVERY,
-            Self::Nothing | Self::Exits => NEVER,
-        }
-    }
 }
 
 /// What is measured.
@@ -89,6 +69,8 @@ pub struct BackgroundSettings {
     pub window: Duration,
     /// How often each is made.
     pub rounds: u32,
+    /// Blocks between two snapshots, or two workings-out of the exits; a venue's own figure is 500 for both.
+    pub every: u64,
 }
 
 /// One kind of work's result: medians over the rounds.
@@ -160,6 +142,14 @@ struct Measured {
 }
 
 impl BackgroundSettings {
+    /// Blocks between two times that this is done.
+    const fn every(&self, work: Work) -> u64 {
+        match work {
+            Work::Nothing => NEVER,
+            Work::Snapshots | Work::Exits => self.every,
+        }
+    }
+
     fn shape(&self, work: Work, round: u32) -> FleetSettings {
         FleetSettings {
             binary: self.binary.clone(),
@@ -173,7 +163,10 @@ impl BackgroundSettings {
             backing: Backing::default(),
             publish: false,
             doors: false,
-            snapshot_every: Some(work.snapshot_every()),
+            snapshot_every: Some(match work {
+                Work::Snapshots => self.every,
+                Work::Nothing | Work::Exits => NEVER,
+            }),
             drifting: Vec::new(),
         }
     }
@@ -181,7 +174,7 @@ impl BackgroundSettings {
     fn measure(&self, work: Work, round: u32, tell: Tell) -> Result<Measured, DrillError> {
         let mut fleet = Fleet::init(self.shape(work, round))?;
         if work == Work::Exits {
-            fleet.amend(vault)?;
+            fleet.amend(|genesis| vault(genesis, self.every))?;
         }
         let targets = start_trading(&mut fleet, tell)?;
         let settings = LoadSettings {
@@ -212,7 +205,7 @@ impl BackgroundSettings {
         let elapsed = load.now();
         let records = load.finish(DRAIN);
         Ok(Measured {
-            times: passed(&records, work.every()) * fleet.len() as u64,
+            times: passed(&records, self.every(work)) * fleet.len() as u64,
             run: Run::new(&records, elapsed, BTreeMap::new()),
             snapshot_bytes: snapshot_bytes(&fleet)?,
         })
@@ -220,8 +213,8 @@ impl BackgroundSettings {
 }
 
 /// Gives the venue a vault, without which there are no exits.
-fn vault(genesis: &mut Genesis) {
-    genesis.parameters.exits.every = EXITS_EVERY;
+fn vault(genesis: &mut Genesis, every: u64) {
+    genesis.parameters.exits.every = every;
     genesis.parameters.vaults = vec![VaultParameters {
         chain: SettlementChain::new(1),
         vault: Address([3; 20]),
@@ -288,11 +281,13 @@ pub fn background(
     };
     Ok(BackgroundReport {
         workload: format!(
-            "four validators, {} accounts, {} orders at rest; {} single orders a second for {} s, half of them cancels",
+            "four validators, {} accounts, {} orders at rest; {} single orders a second for {} s, half of them cancels; \
+             snapshots, or everybody's exits, every {} blocks",
             settings.accounts,
             settings.resting,
             settings.rate,
-            settings.window.as_secs()
+            settings.window.as_secs(),
+            settings.every
         ),
         snapshot_bytes: bytes.max().unwrap_or_default(),
         beside: runs

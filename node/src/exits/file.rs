@@ -95,7 +95,7 @@ pub fn save(files: &dyn Files, checkpoint: &ExitCheckpoint) -> io::Result<()> {
         files.append(BUILDING, chunk)?;
         unsynced += chunk.len();
         if unsynced >= PIECE_BYTES {
-            files.sync(BUILDING)?;
+            files.sync_contents(BUILDING)?;
             unsynced = 0;
         }
     }

@@ -861,3 +861,71 @@ fn many_seals_open_over_several_blocks_in_their_order() {
     let buyers: Vec<u32> = traded.iter().map(|t| t.0).collect();
     assert_eq!(buyers, [2, 3, 4]);
 }
+
+#[test]
+fn protection_counts_what_an_auction_fills_and_pulls_the_rest() {
+    let mut venue = Venue::with(&[1_000_000; 3], parameters());
+    let call = venue.call();
+    let m = mark(&venue, call);
+    let limits = MarketMakerProtection {
+        underlying: BTC,
+        interval_ms: 5_000,
+        frozen_ms: 10_000,
+        qty_max: qty(3),
+        ..MarketMakerProtection::default()
+    };
+    let side = |price| {
+        Some(QuoteSide {
+            price: usd(i64::from(price)),
+            qty: qty(5),
+        })
+    };
+    let quotes = MassQuote {
+        entries: vec![QuoteEntry {
+            instrument: call,
+            bid: side(m - 50),
+            ask: side(m + 20),
+        }],
+        recovery: RecoveryPolicy::Keep,
+    };
+    venue
+        .run(1, Action::SetMarketMakerProtection(limits))
+        .unwrap();
+    venue.run(1, Action::MassQuote(quotes)).unwrap();
+    reach_auction(&mut venue);
+    assert_eq!(venue.engine.open_orders(AccountId::new(1)).len(), 2);
+    let seal = sealed(&venue, 2, terms(call, Side::Buy, 4, m + 50), 50_000);
+    venue.run(2, seal).unwrap();
+    close(&mut venue);
+    let events = open_all(&mut venue);
+    assert_eq!(trades(&events), [(2, 1, i64::from(m) + 20, 4)]);
+    let tripped =
+        |e: &Event| matches!(e, Event::ProtectionTripped { account, .. } if account.get() == 1);
+    assert_eq!(events.iter().filter(|e| tripped(e)).count(), 1);
+    assert!(venue.engine.open_orders(AccountId::new(1)).is_empty());
+}
+
+#[test]
+fn a_liquidation_takes_sealed_orders_out_and_gives_their_bond_back() {
+    let mut venue = Venue::with(&[20_000, 10_000_000, 10_000_000], parameters());
+    let call = venue.call();
+    let m = mark(&venue, call);
+    venue.trade(1, 2, call, 80, i64::from(m));
+    reach_auction(&mut venue);
+    let seal = sealed(&venue, 1, terms(call, Side::Buy, 2, m), 10);
+    venue.run(1, seal).unwrap();
+    assert!(!venue.engine.auctions.bond_of(AccountId::new(1)).is_zero());
+    // So far under maintenance that grace does not hold.
+    let started = |events: &[Event]| {
+        events
+            .iter()
+            .any(|e| matches!(e, Event::LiquidationStarted { .. }))
+    };
+    assert!(venue.observe_until(112_000, 20, started));
+    assert_eq!(venue.mode(), Mode::Auction);
+    let dropped = dropped(&venue.events);
+    assert_eq!(dropped, [(0, Reject::AccountInLiquidation, 0)]);
+    assert!(venue.engine.auctions.bond_of(AccountId::new(1)).is_zero());
+    let again = sealed(&venue, 1, terms(call, Side::Buy, 2, m), 10);
+    assert_eq!(venue.run(1, again), Err(Reject::AccountInLiquidation));
+}
