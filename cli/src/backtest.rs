@@ -14,44 +14,40 @@ pub fn backtest(arguments: &BacktestArguments) -> Result<()> {
     backtest::write(&arguments.out, &found)
         .with_context(|| format!("the page cannot be written to {}", arguments.out.display()))?;
     for scored in &found.scored {
-        say.line(sentence(scored));
+        say.line(sentence(&scored.name, &scored.all()));
     }
+    let validated = &found.validated.score;
+    say.line(sentence("Lifeboat, cross-validated", validated));
     let page = arguments.out.join("backtest.md");
     say.line(format!("All of it is in {}.", page.display()));
     let scored: Vec<Value> = found.scored.iter().map(object).collect();
-    say.object(&json!({ "page": page, "breakers": scored }));
+    let validated = part(validated);
+    say.object(&json!({"page": page, "breakers": scored, "cross_validated": validated}));
     Ok(())
 }
 
-fn sentence(scored: &Scored) -> String {
-    let (before, after) = (scored.before, scored.after);
-    let part = |score: &Score| {
-        format!(
-            "{} halts, {} of them false, protection {:.1} %",
-            score.halts,
-            score.wrong(),
-            100.0 * score.protection()
-        )
-    };
+fn sentence(name: &str, score: &Score) -> String {
     format!(
-        "{}: {}; in the years after, {}.",
-        scored.name,
-        part(&before),
-        part(&after)
+        "{name}: {} halts, {} of them false, protection {:.1} %.",
+        score.halts,
+        score.wrong(),
+        100.0 * score.protection()
     )
 }
 
 fn object(scored: &Scored) -> Value {
-    let part = |score: &Score| {
-        json!({
-            "days": score.days,
-            "disorderly": score.disorderly,
-            "halts": score.halts,
-            "false": score.wrong(),
-            "caught": score.caught,
-            "protection": score.protection(),
-            "lost_in_halts": score.in_halts,
-        })
-    };
-    json!({ "name": scored.name, "before": part(&scored.before), "after": part(&scored.after) })
+    json!({"name": scored.name, "all": part(&scored.all()), "before": part(&scored.before),
+        "after": part(&scored.after)})
+}
+
+fn part(score: &Score) -> Value {
+    json!({
+        "days": score.days,
+        "disorderly": score.disorderly,
+        "halts": score.halts,
+        "false": score.wrong(),
+        "caught": score.caught,
+        "protection": score.protection(),
+        "lost_in_halts": score.in_halts,
+    })
 }

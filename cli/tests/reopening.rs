@@ -10,7 +10,7 @@ use std::process::{Child, Command, Stdio};
 use std::time::{Duration, Instant};
 
 use serde_json::{Value, json};
-use support::{PATIENCE, alone, binary, http, posted};
+use support::{PATIENCE, alone, binary};
 
 const VALIDATORS: u16 = 4;
 /// Times life's pace: a minute without blocks is three seconds, the whole ladder half a minute.
@@ -54,20 +54,12 @@ impl Node {
 
     #[track_caller]
     fn ask(&self, token: Option<&str>, method: &str, params: Value) -> Value {
-        let call = json!({"jsonrpc": "2.0", "id": 1, "method": method, "params": params});
-        let bearer = token.map(|token| format!("authorization: bearer {token}\r\n"));
-        let request = posted(&bearer.unwrap_or_default(), &call.to_string());
-        let (status, body) = http(self.gateway, request.as_bytes());
-        assert_eq!(status, 200, "{method}: {body}");
-        let answer: Value = serde_json::from_str(&body).expect("JSON");
-        answer["result"].clone()
+        support::ask(self.gateway, method, params, token)
     }
 
     fn log_in(&self, key: &Value) -> String {
-        let grant = json!({"grant_type": "client_credentials", "client_id": key["client_id"],
-            "client_secret": key["client_secret"]});
-        let granted = self.ask(None, "public/auth", grant);
-        granted["access_token"].as_str().expect("a token").into()
+        let text = |name: &str| key[name].as_str().expect("it is in the file");
+        support::log_in(self.gateway, text("client_id"), text("client_secret"))
     }
 
     #[track_caller]

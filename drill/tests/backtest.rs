@@ -25,14 +25,26 @@ fn half_of_the_false_halts_of_breakers_on_price_alone() {
     let Some(folder) = shared() else { return };
     let found = backtest::run(&folder).expect("recordings that can be read");
     let (own, price) = (&found.scored[0], &found.scored[1]);
-    for (own, price) in [(own.before, price.before), (own.after, price.after)] {
+    for own in [own.before, own.after] {
         assert!(own.halts > 0 && own.caught > 0, "{own:?}");
-        assert!(own.wrong() * 2 <= price.wrong(), "{own:?} {price:?}");
     }
-    assert!(
-        own.before.protection() >= price.before.protection(),
-        "{own:?} {price:?}"
-    );
+    // On all recorded days, and where the bound was chosen on other quarters than it is measured on.
+    for own in [own.all(), found.validated.score] {
+        assert!(own.wrong() * 2 <= price.all().wrong(), "{own:?} {price:?}");
+        assert!(
+            own.protection() >= price.all().protection(),
+            "{own:?} {price:?}"
+        );
+    }
+    assert_eq!(own.all().days, found.validated.score.days);
+    for neighbour in &found.neighbours {
+        assert_ne!(
+            neighbour.score,
+            own.all(),
+            "{} makes no difference",
+            neighbour.what
+        );
+    }
     let out = tempfile::tempdir().expect("a folder");
     backtest::write(out.path(), &found).expect("a page");
     let page = std::fs::read_to_string(out.path().join("backtest.md")).expect("the page");

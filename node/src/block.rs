@@ -27,7 +27,7 @@ pub const HEADER_BYTES: usize = 32 + 8 + 8 + 32 + 8 + 8 + 32 + 8 + 8 + 32 + 32 +
 
 /// Version of the rules a block is executed by. A node refuses blocks of another version, so a stale
 /// binary cannot vote for, or execute, what it does not understand.
-pub const ENGINE_VERSION: u32 = 3;
+pub const ENGINE_VERSION: u32 = 4;
 
 /// keccak256 over the concatenation of `parts`.
 pub fn keccak256(parts: &[&[u8]]) -> Digest {

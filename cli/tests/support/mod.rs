@@ -32,6 +32,34 @@ pub fn alone() -> File {
     file
 }
 
+/// Status and envelope of one call to a gateway.
+pub fn post(gateway: SocketAddr, method: &str, params: Value, token: Option<&str>) -> (u16, Value) {
+    let call = json!({"jsonrpc": "2.0", "id": 1, "method": method, "params": params});
+    let bearer = token.map(|token| format!("authorization: bearer {token}\r\n"));
+    let request = posted(&bearer.unwrap_or_default(), &call.to_string());
+    let (status, body) = http(gateway, request.as_bytes());
+    (status, serde_json::from_str(&body).unwrap_or(Value::Null))
+}
+
+/// The result of a call to a gateway that must succeed.
+#[track_caller]
+pub fn ask(gateway: SocketAddr, method: &str, params: Value, token: Option<&str>) -> Value {
+    let (status, answer) = post(gateway, method, params, token);
+    assert_eq!(status, 200, "{method}: {answer}");
+    answer["result"].clone()
+}
+
+/// A token that opens private methods to the holder of a key and its secret.
+pub fn log_in(gateway: SocketAddr, id: &str, secret: &str) -> String {
+    let grant =
+        json!({"grant_type": "client_credentials", "client_id": id, "client_secret": secret});
+    let granted = ask(gateway, "public/auth", grant, None);
+    granted["access_token"]
+        .as_str()
+        .expect("a token")
+        .to_owned()
+}
+
 /// A running venue.
 pub struct Venue {
     child: Child,
@@ -135,30 +163,18 @@ impl Venue {
 
     /// The result of a public method.
     pub fn ask(&self, method: &str, params: Value) -> Value {
-        let (status, answer) = self.post(method, params, None);
-        assert_eq!(status, 200, "{method}: {answer}");
-        answer["result"].clone()
+        ask(self.gateway, method, params, None)
     }
 
     /// A token that opens private methods.
     pub fn log_in(&self) -> String {
         let (id, secret) = &self.key;
-        let grant = json!({"grant_type": "client_credentials", "client_id": id,
-            "client_secret": secret});
-        let granted = self.ask("public/auth", grant);
-        granted["access_token"]
-            .as_str()
-            .expect("a token")
-            .to_owned()
+        log_in(self.gateway, id, secret)
     }
 
     /// Status and envelope of one call.
     pub fn post(&self, method: &str, params: Value, token: Option<&str>) -> (u16, Value) {
-        let call = json!({"jsonrpc": "2.0", "id": 1, "method": method, "params": params});
-        let bearer = token.map(|token| format!("authorization: bearer {token}\r\n"));
-        let request = posted(&bearer.unwrap_or_default(), &call.to_string());
-        let (status, body) = http(self.gateway, request.as_bytes());
-        (status, serde_json::from_str(&body).unwrap_or(Value::Null))
+        post(self.gateway, method, params, token)
     }
 
     /// What the gateway says about itself.

@@ -37,7 +37,7 @@ contract CheckpointTest is VenueTest {
         vm.assertEq(head().height, 20);
         vm.assertEq(head().executed, 19);
         vm.assertEq(head().number, 1);
-        bytes32 digest = keccak256(abi.encodePacked(lastSummary, hex"23"));
+        bytes32 digest = digestOf(lastSummary);
         bytes32 kept = keccak256(abi.encodePacked(books.withdrawalsRoot, digest, hex"26"));
         vm.assertEq(vault.commitments(1), kept);
         post();
@@ -209,7 +209,7 @@ contract CheckpointTest is VenueTest {
     function testOtherChainsSummariesStandBeside() public {
         Books memory state = next();
         bytes memory summary = encodeSummary(state);
-        bytes32 digest = keccak256(abi.encodePacked(summary, hex"23"));
+        bytes32 digest = digestOf(summary);
         bytes memory header = encodeHeader(state, summary);
         bytes32 exitRoot = keccak256(abi.encodePacked(bytes32("a"), digest, bytes32("b"), hex"24"));
         for (uint256 i; i < 32; ++i) header[176 + i] = exitRoot[i];

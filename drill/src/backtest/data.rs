@@ -195,7 +195,7 @@ mod tests {
         ] {
             assert_eq!(date(day_of(at_ms)), text);
         }
-        assert_eq!(day_of(1_735_689_600_000), super::super::OUT_OF_SAMPLE_DAY);
+        assert_eq!(day_of(1_735_689_600_000), super::super::SPLIT_DAY);
         assert_eq!(moment(1_760_054_400_000 + 76_500_000), "2025-10-10 21:15");
     }
 

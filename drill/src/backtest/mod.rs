@@ -3,8 +3,8 @@
 //!
 //! **Owns** the recorded prices and volatility as the breakers see them, the label of a disorderly day,
 //! the price-only breakers, the yardsticks and the page that shows all of it. The breakers are the
-//! engine's own. **Never** tunes anything: parameters are the defaults that a venue begins with, and each
-//! figure is given for the years they were chosen on and for the years after.
+//! engine's own. **Never** tunes anything: parameters are the defaults that a venue begins with, beside what comes
+//! of the bound that the other quarters would have chosen, and of neighbouring parameters.
 
 mod book;
 mod data;
@@ -15,6 +15,7 @@ mod price_only;
 mod proxy;
 mod replay;
 mod score;
+mod validate;
 
 use std::path::Path;
 
@@ -25,12 +26,14 @@ pub use label::Labels;
 pub use page::write;
 pub use proxy::{Fit, Regression};
 pub use score::{Score, Scored};
+pub use validate::{Neighbour, Validated};
 
 use data::{bars, daily};
 use proxy::Volatility;
 
-/// The first day on which the parameters were not chosen: 1 January 2025.
-pub const OUT_OF_SAMPLE_DAY: i64 = 20_089;
+/// Where the recorded years are split: 1 January 2025. The regressions for the volatility index are calibrated
+/// before it.
+pub const SPLIT_DAY: i64 = 20_089;
 
 /// The venue's own breakers.
 const OWN: &str = "Lifeboat";
@@ -68,6 +71,10 @@ pub struct Backtest {
     pub fit: Fit,
     /// The breakers beside each other.
     pub scored: Vec<Scored>,
+    /// What came of bounds that were chosen on other days.
+    pub validated: Validated,
+    /// What came of neighbouring parameters.
+    pub neighbours: Vec<Neighbour>,
     /// Every halt of the venue's own breakers.
     pub halts: Vec<Halt>,
     /// Every halt of the price-only breakers, taken together.
@@ -102,7 +109,7 @@ pub fn run(folder: &Path) -> Result<Backtest, DataError> {
     let recorded = daily(&market.join("dvol_btc_daily.json"))?;
     let btc = bars(&market.join("btcusdt_1h_2020_2024.csv.gz"))?;
     let eth = bars(&market.join("ethusdt_1h_2020_2024.csv.gz"))?;
-    let fit = Fit::calibrated(&btc, &recorded, OUT_OF_SAMPLE_DAY);
+    let fit = Fit::calibrated(&btc, &recorded, SPLIT_DAY);
     let mut underlyings = Vec::new();
     for (symbol, bars, recorded) in [("BTC", btc, recorded), ("ETH", eth, Vec::new())] {
         let points = Volatility::new(&bars, &recorded, &fit).points();
@@ -134,10 +141,14 @@ pub fn run(folder: &Path) -> Result<Backtest, DataError> {
         }
     }
     let chains = proxy::of_chains(&market, &underlyings)?;
+    let validated = Validated::new(&underlyings, &price_halts, &parameters);
+    let neighbours = validate::neighbours(&underlyings, &parameters);
     Ok(Backtest {
         underlyings,
         fit,
         scored,
+        validated,
+        neighbours,
         halts,
         price_halts,
         chains,

@@ -4,7 +4,7 @@
 use std::fmt::Write as _;
 
 use super::data::{DAY_MS, date, day_of};
-use super::{Backtest, Halt, OUT_OF_SAMPLE_DAY, Underlying};
+use super::{Backtest, Halt, SPLIT_DAY, Underlying};
 use crate::evidence::svg::{line, round_up, text};
 
 const WIDTH: f64 = 1_000.0;
@@ -155,7 +155,7 @@ fn years(out: &mut String, days: &Days, top: f64) {
             text(out, x, bottom, "middle", &text_of[..7]);
         }
     }
-    let x = days.x(OUT_OF_SAMPLE_DAY as f64);
+    let x = days.x(SPLIT_DAY as f64);
     line(
         out,
         (x, top),

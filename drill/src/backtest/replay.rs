@@ -63,6 +63,13 @@ fn why(trip: &Trip) -> String {
         Breaker::Speed => "volatility rose",
         Breaker::Jump => "price moved",
         Breaker::Level => "volatility stood",
+        Breaker::Range => {
+            return format!(
+                "prices of the session {:.1} times the usual apart (bound {:.1})",
+                trip.figure as f64 / 1_000.0,
+                trip.bound as f64 / 1_000.0
+            );
+        }
         other => return format!("{other:?}"),
     };
     let over = match trip.horizon_ms {

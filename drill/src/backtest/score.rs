@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 
 use super::book::Short;
 use super::data::{DAY_MS, day_of};
-use super::{Halt, OUT_OF_SAMPLE_DAY, Point, Underlying};
+use super::{Halt, Point, SPLIT_DAY, Underlying};
 
 /// How long an adverse move goes on after a halt at most, for what the halt gave time for.
 const AFTERMATH_MS: u64 = DAY_MS;
@@ -51,7 +51,8 @@ impl Score {
         self.avoidable / self.at_stake.max(f64::MIN_POSITIVE)
     }
 
-    fn add(&mut self, other: &Self) {
+    /// Takes another one's days in.
+    pub fn add(&mut self, other: &Self) {
         self.days += other.days;
         self.disorderly += other.disorderly;
         self.halts += other.halts;
@@ -68,9 +69,9 @@ impl Score {
 pub struct Scored {
     /// Which.
     pub name: String,
-    /// On the days that parameters were chosen on.
+    /// On the days before [`SPLIT_DAY`].
     pub before: Score,
-    /// On the days after.
+    /// On the days from it on.
     pub after: Score,
     /// On all of them, by underlying.
     pub by_underlying: Vec<(&'static str, Score)>,
@@ -91,8 +92,8 @@ impl Scored {
                 .filter(|halt| halt.symbol == underlying.symbol)
                 .collect();
             let mut all = Score::default();
-            for (score, in_sample) in [(&mut scored.before, true), (&mut scored.after, false)] {
-                let part = scored_part(underlying, &own, in_sample);
+            for (score, early) in [(&mut scored.before, true), (&mut scored.after, false)] {
+                let part = part(underlying, &own, |day| (day < SPLIT_DAY) == early);
                 score.add(&part);
                 all.add(&part);
             }
@@ -109,8 +110,21 @@ impl Scored {
     }
 }
 
-fn scored_part(underlying: &Underlying, halts: &[&Halt], in_sample: bool) -> Score {
-    let meant = |day: i64| (day < OUT_OF_SAMPLE_DAY) == in_sample;
+/// Scores halts on some days of all underlyings.
+pub fn scored_on(
+    underlyings: &[Underlying],
+    halts: &[Halt],
+    meant: impl Fn(i64) -> bool + Copy,
+) -> Score {
+    let mut sum = Score::default();
+    for underlying in underlyings {
+        let own = halts.iter().filter(|halt| halt.symbol == underlying.symbol);
+        sum.add(&part(underlying, &own.collect::<Vec<_>>(), meant));
+    }
+    sum
+}
+
+fn part(underlying: &Underlying, halts: &[&Halt], meant: impl Fn(i64) -> bool) -> Score {
     let Some(first) = underlying.points.first().map(|point| day_of(point.at_ms)) else {
         return Score::default();
     };

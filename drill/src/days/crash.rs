@@ -38,7 +38,8 @@ fn unbroken(parameters: &mut Parameters) {
         alone_max: 0,
     };
     let breakers = &mut parameters.breakers;
-    (breakers.speed, breakers.level, breakers.jump) = ([never; 3], never, [never; 3]);
+    (breakers.speed, breakers.level) = ([never; 3], never);
+    (breakers.jump, breakers.range) = ([never; 3], never);
 }
 
 fn moved(at_ms: u64, over_ms: u64, what: Moved, to_ppm: u64) -> Move {

@@ -60,11 +60,7 @@ impl Engine {
                     ..state
                 },
             ),
-            Some(state) => {
-                let state = self.restarted(account, state);
-                self.set_liquidation(account, state);
-                self.advance_liquidation(account, state, (&margin, basis), events);
-            }
+            Some(state) => self.advance_liquidation(account, state, (&margin, basis), events),
         }
     }
 
@@ -118,25 +114,21 @@ impl Engine {
         let parameters = self.parameters.liquidation;
         let now = self.time;
         let insolvent = margin.equity.get() <= 0;
-        let since = match (insolvent, state.insolvent_since.get()) {
+        let mut next = self.restarted(account, state);
+        next.insolvent_since = match (insolvent, next.insolvent_since.get()) {
             (false, _) => TimeMs::new(0),
             (true, 0) => now,
-            (true, _) => state.insolvent_since,
+            (true, _) => next.insolvent_since,
         };
-        if since != state.insolvent_since {
-            self.set_liquidation(
-                account,
-                LiquidationState {
-                    insolvent_since: since,
-                    ..state
-                },
-            );
+        // What is written is hashed again: an auction that only goes on is left as it is.
+        if next != state {
+            self.set_liquidation(account, next);
         }
         let auction_ms = parameters.fast_ms.saturating_add(parameters.slow_ms);
         let ran_out = if insolvent {
-            now.since(since) >= parameters.insolvent_ms
+            now.since(next.insolvent_since) >= parameters.insolvent_ms
         } else {
-            now.since(state.started_at) >= auction_ms
+            now.since(next.started_at) >= auction_ms
         };
         if ran_out && basis.grace_until.get() == 0 {
             self.close_out(account, (margin, basis), events);

@@ -20,7 +20,7 @@ use crate::types::{Cash, Digest};
 use crate::vault::VaultState;
 
 /// Version of the image. A reader refuses every other.
-pub const SNAPSHOT_VERSION: u32 = 4;
+pub const SNAPSHOT_VERSION: u32 = 5;
 
 /// An image that cannot be restored.
 #[derive(Debug)]

@@ -24,6 +24,9 @@ pub enum Breaker {
     Outflow,
     /// By how much the venue's books do not add up (I1), in 1e-6 USDC.
     Conservation,
+    /// How far apart the session's highest and lowest index prices are, in thousandths of what is usual for this
+    /// underlying.
+    Range,
 }
 
 /// A breaker tripped.

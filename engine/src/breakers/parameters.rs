@@ -43,11 +43,21 @@ pub struct BreakerParameters {
     pub speed: [Rule; 3],
     /// Level of the volatility index.
     pub level: Rule,
-    /// Realised move beside implied over each horizon. Tails are fatter the shorter it is. The bounds of an
-    /// hour and a day are those with the best protection at half of the false halts of price-only breakers
-    /// on the back-test's first years; five minutes are beyond its data and follow from them.
+    /// Realised move beside implied over each horizon: what nobody was paid for. Tails are fatter the shorter
+    /// it is; a day's tightens bands, because what stops for a day's move is the session's range.
     pub jump: [Rule; 3],
-    /// From which figure on a speed bears out other breakers, in thousandths; chosen with the jumps' bounds.
+    /// Range of the session's prices beside what is usual for the underlying. The bound of level 2 is the one
+    /// with the best protection at half of the false halts of price-only breakers in the back-test; level 1
+    /// comes at three quarters of it, level 3 at twice.
+    pub range: Rule,
+    /// A range is borne out once the volatility index is so far over where the session began, in 1e-6 of its
+    /// logarithm: options have noticed.
+    pub range_confirms_ppm: i64,
+    /// How long what is usual for a session's range is remembered: half a year, longer than one regime.
+    pub range_memory_ms: u64,
+    /// When sessions begin, after midnight UTC: 21:00, when the futures of the traditional venues settle.
+    pub session_begins_ms: u64,
+    /// From which figure on a speed bears out other breakers, in thousandths.
     pub speed_confirms: i64,
     /// From which figure on a jump bears out other breakers, in thousandths.
     pub jump_confirms: i64,
@@ -116,14 +126,21 @@ impl Default for BreakerParameters {
                     alone_max: 1,
                 },
                 Rule {
-                    bounds: [6_000, 12_000, 24_000],
+                    bounds: [6_000, 16_000, 24_000],
                     alone_max: 1,
                 },
                 Rule {
-                    bounds: [2_500, 2_500, 5_000],
+                    bounds: [2_500, i64::MAX, i64::MAX],
                     alone_max: 1,
                 },
             ],
+            range: Rule {
+                bounds: [1_700, 2_300, 4_600],
+                alone_max: 1,
+            },
+            range_confirms_ppm: 20_000,
+            range_memory_ms: 15_552_000_000,
+            session_begins_ms: 75_600_000,
             speed_confirms: 1_500,
             jump_confirms: 4_000,
             confirm_ms: 900_000,

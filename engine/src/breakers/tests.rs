@@ -166,6 +166,92 @@ fn a_trip_says_what_it_saw_and_comes_once() {
     assert!(again.contains(&(Breaker::Speed, 1)), "{again:?}");
 }
 
+/// The range breaker's trips while the price falls by 0.05 % a minute, with the volatility index as many parts
+/// over where it was; levels with the figures they were reached at.
+fn slide(feed: &mut Feed, minutes: u32, volatility: f64) -> Vec<(u8, i64)> {
+    let mut seen = Vec::new();
+    let implied = feed.volatility;
+    for minute in 1..=minutes {
+        feed.price *= 0.999_5;
+        feed.volatility = implied * (1.0 + volatility * f64::from(minute) / f64::from(minutes));
+        seen.extend(feed.tick().iter().filter_map(|verdict| match verdict {
+            Verdict::Tripped(trip) if trip.breaker == Breaker::Range => {
+                Some((trip.level, trip.figure))
+            }
+            _ => None,
+        }));
+    }
+    seen
+}
+
+#[test]
+fn a_session_that_ranges_far_stops_once_when_options_have_noticed() {
+    let mut feed = Feed::calm();
+    let bounds = feed.parameters.range.bounds;
+    // Eight hours at 0.05 % a minute, far more than is usual in a day.
+    let seen = slide(&mut feed, 480, 0.2);
+    let levels: Vec<u8> = seen.iter().map(|(level, _)| *level).collect();
+    assert_eq!(levels, [1, 2, 3]);
+    for ((_, figure), bound) in seen.iter().zip(bounds) {
+        assert!((bound..bound + 100).contains(figure), "{seen:?}");
+    }
+}
+
+#[test]
+fn a_range_that_options_take_calmly_tightens_bands() {
+    let seen = slide(&mut Feed::calm(), 480, 0.01);
+    let levels: Vec<u8> = seen.iter().map(|(level, _)| *level).collect();
+    assert_eq!(levels, [1]);
+}
+
+#[test]
+fn a_session_begins_at_its_hour_and_not_with_a_gap() {
+    let mut feed = Feed::calm();
+    let (day, begins) = (86_400_000, feed.parameters.session_begins_ms);
+    slide(&mut feed, 480, 0.2);
+    let figure = |feed: &Feed| {
+        let now = Sample {
+            at: TimeMs::new(feed.at),
+            volatility_ppm: (feed.volatility * 1e6) as u32,
+            price: Price::new((feed.price * 1e6) as i64),
+        };
+        let all = feed.watch.figures(&now, &feed.parameters);
+        let range = all.iter().find(|(breaker, ..)| *breaker == Breaker::Range);
+        range
+            .map(|(_, lasted_ms, figure)| (*lasted_ms, figure.unwrap()))
+            .unwrap()
+    };
+    let mut released = Vec::new();
+    while released.is_empty() {
+        let ranged = figure(&feed).1;
+        assert!(ranged > feed.parameters.range.bounds[1]);
+        released = feed.tick();
+        released.retain(|v| {
+            matches!(
+                v,
+                Verdict::Released {
+                    breaker: Breaker::Range,
+                    ..
+                }
+            )
+        });
+    }
+    assert_eq!(
+        feed.at % day,
+        begins + MINUTE,
+        "the first reading after its hour"
+    );
+    assert_eq!(figure(&feed), (0, 0), "and the price stands still");
+    // Over an outage the price is elsewhere: that is no range of the session that begins behind it.
+    feed.at += day + day / 8;
+    feed.price *= 0.7;
+    feed.tick();
+    assert_eq!(figure(&feed), (0, 0));
+    feed.price *= 0.99;
+    feed.tick();
+    assert!(figure(&feed).1 > 0);
+}
+
 #[test]
 fn without_enough_history_nothing_trips() {
     let mut feed = Feed {

@@ -7,6 +7,7 @@ use super::average::Average;
 use super::kind::{Breaker, Trip, Verdict};
 use super::parameters::{BreakerParameters, Rule};
 use super::series::{Sample, Series};
+use super::session::Session;
 use crate::pricing::moves::{implied_move_ppm, log_change_ppm};
 use crate::types::{Price, Rounding, TimeMs, mul_div};
 
@@ -47,6 +48,11 @@ pub(super) struct Latch {
 }
 
 impl Latch {
+    /// Whether it tripped and was not released.
+    pub const fn is_held(&self) -> bool {
+        self.level > 0
+    }
+
     /// Trips when the figure's level is over the one it holds, and releases under `release`.
     pub fn judge(
         &mut self,
@@ -90,6 +96,10 @@ pub struct UnderlyingWatch {
     speed_latches: [Latch; 3],
     jump_latches: [Latch; 3],
     level_latch: Latch,
+    session: Session,
+    /// Mean square of the session's range at any time of the day.
+    usual_range: Average,
+    range_latch: Latch,
     dispersion_latch: Latch,
     depth_latch: Latch,
     /// When a speed or a jump last bore out others; 0 for never.
@@ -123,6 +133,7 @@ impl UnderlyingWatch {
                 price,
             };
             self.judge_market(&sample, parameters, &mut verdicts);
+            verdicts.extend(self.judge_range(&sample, parameters));
             self.remember(sample, parameters);
         }
         if let Some(agreement) = reading.agreement {
@@ -136,18 +147,21 @@ impl UnderlyingWatch {
         verdicts
     }
 
-    /// Speed, level and jump as they stand, in thousandths, for displays: `None` where history lacks.
+    /// Speed, level, jump and range as they stand, in thousandths, for displays: `None` where history lacks.
     pub fn figures(
         &self,
         now: &Sample,
         parameters: &BreakerParameters,
     ) -> Vec<(Breaker, u64, Option<i64>)> {
-        let mut all = Vec::with_capacity(7);
+        let mut all = Vec::with_capacity(8);
         for (at, horizon_ms) in parameters.horizons_ms.into_iter().enumerate() {
             all.push((Breaker::Speed, horizon_ms, self.speed(at, now, parameters)));
             all.push((Breaker::Jump, horizon_ms, self.jump(at, now, parameters)));
         }
         all.push((Breaker::Level, 0, self.level(now, parameters)));
+        let session = self.session_at(now, parameters);
+        let range = self.range(&session, parameters);
+        all.push((Breaker::Range, session.lasted_ms(now.at), range));
         all
     }
 
@@ -284,6 +298,57 @@ impl UnderlyingWatch {
         above.saturating_mul(THOUSANDTHS).checked_div(usual)
     }
 
+    /// The session with this sample in it, begun anew if it is the first of the next one.
+    fn session_at(&self, now: &Sample, parameters: &BreakerParameters) -> Session {
+        let begins_ms = parameters.session_begins_ms;
+        if self.session.holds(now.at, begins_ms) {
+            return self.session.with(now);
+        }
+        // The sample before it, unless there is a gap: moves over a gap are no range.
+        let [_, recent_ms, _] = parameters.horizons_ms;
+        let last = self.fine.last();
+        let last = last.filter(|last| now.at.since(last.at) <= recent_ms);
+        Session::begun(now, last.unwrap_or(now), begins_ms)
+    }
+
+    /// The session's range beside its usual one.
+    fn range(&self, session: &Session, parameters: &BreakerParameters) -> Option<i64> {
+        if self.usual_range.samples() < *parameters.warm_up.last()? {
+            return None;
+        }
+        let usual = root(self.usual_range.value());
+        session
+            .range_ppm()
+            .saturating_mul(THOUSANDTHS)
+            .checked_div(usual)
+    }
+
+    /// Each level once a session.
+    fn judge_range(&mut self, now: &Sample, parameters: &BreakerParameters) -> Option<Verdict> {
+        let session = self.session_at(now, parameters);
+        let begins = !self.session.holds(now.at, parameters.session_begins_ms);
+        self.session = session;
+        let figure = self.range(&session, parameters);
+        let (breaker, horizon_ms) = (Breaker::Range, session.lasted_ms(now.at));
+        if begins && self.range_latch.is_held() {
+            self.range_latch = Latch::default();
+            return Some(Verdict::Released {
+                breaker,
+                horizon_ms,
+                figure: figure.unwrap_or(0),
+            });
+        }
+        let borne_out = session.volatility_rise_ppm(now) >= parameters.range_confirms_ppm;
+        let figure = Figure {
+            breaker,
+            at: 0,
+            horizon_ms,
+            figure: figure?,
+        };
+        let latch = &mut self.range_latch;
+        held_to(latch, &figure, &parameters.range, borne_out, parameters)
+    }
+
     fn remember(&mut self, sample: Sample, parameters: &BreakerParameters) {
         let [_, short, long] = parameters.horizons_ms;
         let (fine, coarse) = (parameters.fine_ms, parameters.coarse_ms);
@@ -296,6 +361,10 @@ impl UnderlyingWatch {
             .push(sample, coarse, long.saturating_add(coarse))
         {
             self.remember_speed(2, &sample, elapsed, parameters);
+            let range = self.session.range_ppm();
+            let square = range.saturating_mul(range);
+            self.usual_range
+                .add(square, elapsed, parameters.range_memory_ms);
             let volatility = i64::from(sample.volatility_ppm);
             if self.slow.samples() > 0 {
                 let away = log_change_ppm(self.slow.value(), volatility);
