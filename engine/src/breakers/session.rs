@@ -24,7 +24,7 @@ pub struct Session {
 /// The session of a moment. One ends with the moment at which the next begins: its last price is where that
 /// one starts from.
 const fn number(at: TimeMs, begins_ms: u64) -> u64 {
-    let since = begins_ms % DAY_MS + 1;
+    let since = (begins_ms % DAY_MS).saturating_add(1);
     at.get().saturating_add(DAY_MS).saturating_sub(since) / DAY_MS
 }
 
