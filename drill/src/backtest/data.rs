@@ -149,8 +149,8 @@ pub const fn day_of(at_ms: u64) -> i64 {
     (at_ms / DAY_MS) as i64
 }
 
-/// A day as `2025-10-10`.
-pub fn date(day: i64) -> String {
+/// Year, month and day of the month.
+pub const fn civil(day: i64) -> (i64, i64, i64) {
     // Counted from 1 March of year 0, so that the leap day comes last.
     let days = day + 719_468;
     let era = days.div_euclid(146_097);
@@ -163,11 +163,15 @@ pub fn date(day: i64) -> String {
     } else {
         shifted - 9
     };
-    let year = year + era * 400 + i64::from(month <= 2);
-    format!(
-        "{year:04}-{month:02}-{:02}",
-        of_year - (153 * shifted + 2) / 5 + 1
-    )
+    let january_on = if month <= 2 { 1 } else { 0 };
+    let of_month = of_year - (153 * shifted + 2) / 5 + 1;
+    (year + era * 400 + january_on, month, of_month)
+}
+
+/// A day as `2025-10-10`.
+pub fn date(day: i64) -> String {
+    let (year, month, of_month) = civil(day);
+    format!("{year:04}-{month:02}-{of_month:02}")
 }
 
 /// A moment as `2025-10-10 21:15`.

@@ -4,11 +4,12 @@
 //! quarters, by the rule it was chosen by: the best protection at no more than half of the false halts of
 //! price-only breakers. What these bounds do, each in the quarter that had no part in it, is cross-validated.
 
+use std::collections::BTreeSet;
 use std::thread;
 
 use lifeboat_engine::breakers::{BreakerParameters, Rule};
 
-use super::data::{date, day_of};
+use super::data::{DAY_MS, HOUR_MS, civil, day_of};
 use super::score::scored_on;
 use super::{Halt, Score, Underlying, replay};
 
@@ -17,9 +18,6 @@ const BOUNDS: core::ops::RangeInclusive<i64> = 1_900..=2_800;
 const BOUND_STEP: usize = 100;
 /// Months of a quarter.
 const QUARTER_MONTHS: i64 = 3;
-
-const HOUR_MS: u64 = 3_600_000;
-const DAY_MS: u64 = 24 * HOUR_MS;
 
 /// What came of bounds that were chosen on other days.
 #[derive(Clone, Debug, PartialEq)]
@@ -165,25 +163,17 @@ fn without(scores: &[Score], quarter: usize) -> Score {
 }
 
 /// The quarter of a day, counted in quarters.
-fn quarter_of(day: i64) -> i64 {
-    let date = date(day);
-    let number = |part: Option<&str>| part.and_then(|part| part.parse::<i64>().ok()).unwrap_or(0);
-    let mut parts = date.split('-');
-    let (year, month) = (number(parts.next()), number(parts.next()));
+const fn quarter_of(day: i64) -> i64 {
+    let (year, month, _) = civil(day);
     (year * 12 + month - 1).div_euclid(QUARTER_MONTHS)
 }
 
 /// Every quarter of which something is recorded.
-fn quarters(underlyings: &[Underlying]) -> Vec<i64> {
+fn quarters(underlyings: &[Underlying]) -> BTreeSet<i64> {
     let points = underlyings.iter().flat_map(|underlying| &underlying.points);
-    let mut quarters: Vec<i64> = points.map(|point| day_of(point.at_ms)).collect();
-    quarters.dedup();
-    for day in &mut quarters {
-        *day = quarter_of(*day);
-    }
-    quarters.sort_unstable();
-    quarters.dedup();
-    quarters
+    points
+        .map(|point| quarter_of(day_of(point.at_ms)))
+        .collect()
 }
 
 #[cfg(test)]
