@@ -57,11 +57,12 @@ impl Proposer {
         let pacing = self.shared.pacing;
         loop {
             let arrived = self.shared.arrived.notified();
-            let now = pacing.clock.venue(millis(clock.current()));
+            let local = millis(clock.current());
+            let now = pacing.clock.venue(local);
             // A parent from a clock ahead of this one must not stretch the wait.
             let since = pacing.clock.local_ms(now.since(parent.min(now)));
             let waiting = self.shared.mempool().waiting_beside(in_flight);
-            let wait = pacing.wait_ms(waiting);
+            let wait = pacing.wait_ms(waiting, self.shared.storm.blows(local));
             if since >= wait {
                 return;
             }
@@ -237,6 +238,7 @@ impl<E: Clock> Application<E> for Proposer {
         let now = self.shared.pacing.clock.venue(millis(clock.current()));
         let block = self.build(&context, &parent, near, (now, &in_flight));
         let digest = block.digest();
+        self.shared.finality.in_vote(digest, &block);
         Some(Digested::precomputed(block, digest))
     }
 
@@ -249,6 +251,7 @@ impl<E: Clock> Application<E> for Proposer {
             // An ancestor is missing for now: that says nothing about the block.
             return std::future::pending().await;
         };
+        self.shared.finality.in_vote(block.digest(), block.inner());
         let (header, parent) = (block.inner().header(), parent.inner().header());
         if !is_well_formed(&self.shared, header, parent) {
             tracing::warn!(height = %header.height, view = header.view, "refused a malformed proposal");

@@ -12,7 +12,7 @@ use std::time::Duration;
 use bytes::Bytes;
 use commonware_actor::Feedback;
 use commonware_broadcast::buffered;
-use commonware_codec::DecodeExt as _;
+use commonware_codec::{DecodeExt as _, Encode as _};
 use commonware_consensus::marshal::core::{Actor as MarshalActor, Mailbox};
 use commonware_consensus::marshal::resolver::p2p as backfill;
 use commonware_consensus::marshal::standard::{Deferred, Standard};
@@ -495,6 +495,9 @@ impl<R: Reporter<Activity = Activity<Scheme, BlockDigest>>> Reporter for Tap<R> 
                 .shared
                 .finalized_view
                 .fetch_max(view, Ordering::Relaxed);
+            let digest = certificate.proposal.payload;
+            let finality = &self.shared.finality;
+            finality.certified(digest, certificate.encode());
             if view > before {
                 self.finalized.send_replace(Some(certificate.clone()));
             }

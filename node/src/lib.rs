@@ -13,6 +13,7 @@ pub mod epochs;
 pub mod executor;
 pub mod exits;
 pub mod files;
+pub mod finality;
 pub mod gossip;
 pub mod handle;
 pub mod ingress;

@@ -40,6 +40,7 @@ use crate::shadow::{Feed, Shadow, Turn};
 use crate::shared::{Pacing, Shared, Stop, millis};
 use crate::snapshot;
 use crate::sync::{self, SyncPolicy};
+use crate::window::Executed;
 
 /// A node's figures. Every one has a default.
 #[derive(Clone, Copy, Debug, Default, serde::Serialize, serde::Deserialize)]
@@ -547,6 +548,27 @@ async fn certificate(marshal: &Marshal, height: u64) -> Vec<u8> {
         .unwrap_or_default()
 }
 
+/// Executes a final block and follows how long that took since the block's own time.
+fn perform(
+    executor: &mut Executor,
+    (shared, clock): (&Shared, &impl Clock),
+    block: &Block,
+    certificate: &[u8],
+) -> Result<(), Stop> {
+    executor.execute(block, certificate)?;
+    let (venue, now) = (shared.pacing.clock, millis(clock.current()));
+    let age = venue.venue(now).since(shared.frontier().time);
+    shared.window.executed(Executed {
+        commands: block.body().keys().len(),
+        after_ms: venue.local_ms(age),
+        storm: shared.storm.blows(now),
+    });
+    shared.mempool().set_window(shared.window.size());
+    Ok(())
+}
+
+/// Executes what is final: a block in vote here as soon as its certificate is seen, the rest when
+/// consensus's store delivers it.
 async fn follow(
     executor: &mut Executor,
     marshal: &Marshal,
@@ -557,6 +579,10 @@ async fn follow(
         let update = tokio::select! {
             biased;
             _ = shared.stopped() => return Ok(()),
+            (block, certificate) = shared.finality.next(shared.frontier().digest) => {
+                perform(executor, (shared, clock), &block, &certificate)?;
+                continue;
+            }
             update = updates.recv() => update,
         };
         match update {
@@ -570,14 +596,7 @@ async fn follow(
                 // After a recovery the library hands over everything once more.
                 if block.height().get() > shared.frontier().height.get() {
                     let certificate = certificate(marshal, block.height().get()).await;
-                    executor.execute(block.inner(), &certificate)?;
-                    let venue = shared.pacing.clock;
-                    let age = venue
-                        .venue(millis(clock.current()))
-                        .since(shared.frontier().time);
-                    let commands = block.inner().body().keys().len();
-                    shared.window.executed(commands, venue.local_ms(age));
-                    shared.mempool().set_window(shared.window.size());
+                    perform(executor, (shared, clock), block.inner(), &certificate)?;
                 }
                 commonware_utils::Acknowledgement::acknowledge(ack);
             }

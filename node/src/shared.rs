@@ -14,10 +14,11 @@ use tokio::sync::{Notify, broadcast, watch};
 
 use crate::block::{Block, Body, Header};
 use crate::exits::ExitBoard;
+use crate::finality::Finality;
 use crate::journal::Record;
 use crate::mempool::{Mempool, MempoolLimits, Waiting};
 use crate::signal::Signal;
-use crate::window::{Window, WindowPolicy};
+use crate::window::{Storm, Window, WindowPolicy};
 
 /// How far behind a block's height its header's executed height may be.
 pub const ROOT_LAG_MAX: u64 = 1_024;
@@ -34,7 +35,7 @@ const SUBSCRIBER_LAG_MAX: usize = 1_024;
 pub struct Pacing {
     /// Least time between blocks while something waits that ranks ahead of orders.
     pub ahead_ms: u64,
-    /// The same while more than `crowd` commands wait.
+    /// The same while more than `crowd` commands wait, unless they are a storm: then blocks are small.
     pub ahead_crowded_ms: u64,
     /// Least time between blocks while commands wait.
     pub busy_ms: u64,
@@ -101,14 +102,15 @@ impl VenueClock {
 }
 
 impl Pacing {
-    /// Milliseconds from the parent to the next block while this waits.
-    pub fn wait_ms(&self, waiting: Waiting) -> u64 {
-        match (waiting.commands, waiting.ahead) {
-            (0, _) => self.idle_ms,
-            (commands, true) if commands <= self.crowd => self.ahead_ms.min(self.busy_ms),
-            (commands, false) if commands <= self.crowd => self.busy_ms,
-            (_, true) => self.ahead_crowded_ms.min(self.crowded_ms),
-            (_, false) => self.crowded_ms.max(self.busy_ms),
+    /// Milliseconds from the parent to the next block while this waits, in a storm or not.
+    pub fn wait_ms(&self, waiting: Waiting, storm: bool) -> u64 {
+        let crowded = waiting.commands > self.crowd;
+        match (waiting.ahead, crowded) {
+            _ if waiting.commands == 0 => self.idle_ms,
+            (true, true) if !storm => self.ahead_crowded_ms.min(self.crowded_ms),
+            (true, _) => self.ahead_ms.min(self.busy_ms),
+            (false, true) => self.crowded_ms.max(self.busy_ms),
+            (false, false) => self.busy_ms,
         }
     }
 }
@@ -116,7 +118,7 @@ impl Pacing {
 impl Default for Pacing {
     fn default() -> Self {
         Self {
-            ahead_ms: 20,
+            ahead_ms: 10,
             ahead_crowded_ms: 40,
             busy_ms: 50,
             crowded_ms: 100,
@@ -320,6 +322,10 @@ pub struct Shared {
     pub pacing: Pacing,
     /// How many orders this node's next proposal may carry.
     pub window: Window,
+    /// Whether more is offered here than can even be refused.
+    pub storm: Storm,
+    /// Blocks in vote, and what makes them final.
+    pub finality: Finality,
     /// The run of consensus this node takes part in.
     pub epoch: AtomicU64,
     /// Whether this node votes.
@@ -372,6 +378,8 @@ impl Shared {
             chain: header.chain,
             pacing,
             window: Window::new(pacing.window, pacing.commands_max),
+            storm: Storm::default(),
+            finality: Finality::default(),
             epoch: AtomicU64::new(0),
             voting: AtomicBool::new(false),
             finalized_view: AtomicU64::new(0),

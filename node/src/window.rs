@@ -1,11 +1,13 @@
 //! How many orders a block may carry, so that what is not an order stays quick under load.
 //!
 //! **Owns** one figure that follows how late blocks are executed, up by a little and down by a share, as
-//! TCP's congestion window follows loss. **Never** a rule of consensus: it bounds this node's own
+//! TCP's congestion window follows loss, and what tells a storm from a busy venue. **Never** a rule of consensus: it bounds this node's own
 //! proposals, and any block within the engine's bounds is as valid as before.
 
 use std::sync::Mutex;
-use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
+
+use lifeboat_engine::types::TimeMs;
 
 use crate::shared::lock;
 
@@ -18,6 +20,10 @@ pub struct WindowPolicy {
     pub slack_ms: u64,
     /// Orders in a block at least, so that orders never stop.
     pub least: usize,
+    /// In a storm a block is late so many milliseconds after the least that was seen, and not after twice that.
+    pub storm_slack_ms: u64,
+    /// Orders in a block at least, in a storm.
+    pub storm_least: usize,
 }
 
 impl Default for WindowPolicy {
@@ -25,8 +31,44 @@ impl Default for WindowPolicy {
         Self {
             slack_ms: 60,
             least: 384,
+            storm_slack_ms: 15,
+            storm_least: 64,
         }
     }
+}
+
+/// Whether more is offered to this node than it can even refuse. Then what is not an order comes first, and how
+/// many orders are executed second; a venue that is merely slow goes on as it can.
+#[derive(Debug, Default)]
+pub struct Storm {
+    until_ms: AtomicU64,
+}
+
+/// A storm is over so long after it was sighted last.
+const STORM_LASTS_MS: u64 = 500;
+
+impl Storm {
+    /// Notes that turns to refuse are taken far ahead.
+    pub fn sighted(&self, now: TimeMs) {
+        let until = now.plus_ms(STORM_LASTS_MS).get();
+        self.until_ms.fetch_max(until, Ordering::Relaxed);
+    }
+
+    /// Whether there is one.
+    pub fn blows(&self, now: TimeMs) -> bool {
+        now.get() < self.until_ms.load(Ordering::Relaxed)
+    }
+}
+
+/// A block that was executed.
+#[derive(Clone, Copy, Debug)]
+pub struct Executed {
+    /// How many commands it carried.
+    pub commands: usize,
+    /// So many local milliseconds after its own time.
+    pub after_ms: u64,
+    /// Whether there was a storm.
+    pub storm: bool,
 }
 
 /// Orders, amendments and quotes that this node's next proposal may carry.
@@ -69,26 +111,31 @@ impl Window {
         self.size.load(Ordering::Relaxed)
     }
 
-    /// Follows a block with so many commands, executed so many local milliseconds after its own time.
-    pub fn executed(&self, commands: usize, after_ms: u64) {
-        let after_us = after_ms.saturating_mul(1_000);
+    /// Follows a block.
+    pub fn executed(&self, block: Executed) {
+        let after_us = block.after_ms.saturating_mul(1_000);
         let usual = lock(&self.usual).follow(after_us);
-        let slack = self.policy.slack_ms.saturating_mul(1_000);
-        let late = usual.saturating_mul(2).saturating_add(slack);
-        let size = self.size();
+        let policy = &self.policy;
+        let (times, slack_ms, least) = match block.storm {
+            true => (1, policy.storm_slack_ms, policy.storm_least),
+            false => (2, policy.slack_ms, policy.least),
+        };
+        let slack = slack_ms.saturating_mul(1_000);
+        let late = usual.saturating_mul(times).saturating_add(slack);
+        let least = least.min(self.most);
+        let size = self.size().max(least);
         let next = if after_us > late {
             // A block far under the window says that the window is not what bounds the venue now.
-            let reached = size.min(commands.saturating_mul(2));
+            let reached = size.min(block.commands.saturating_mul(2));
             reached - reached / 8
-        } else if commands >= size / 2 {
+        } else if block.commands >= size / 2 {
             let share = if after_us > late / 2 { 16 } else { 4 };
             size + size / share + 1
         } else {
-            return;
+            size
         };
-        let least = self.policy.least.min(self.most);
-        let next = next.clamp(least, self.most);
-        self.size.store(next, Ordering::Relaxed);
+        self.size
+            .store(next.clamp(least, self.most), Ordering::Relaxed);
     }
 }
 
@@ -96,9 +143,17 @@ impl Window {
 mod tests {
     use super::*;
 
+    fn executed(window: &Window, commands: usize, after_ms: u64) {
+        window.executed(Executed {
+            commands,
+            after_ms,
+            storm: false,
+        });
+    }
+
     fn window() -> Window {
         let window = Window::new(WindowPolicy::default(), 8_192);
-        window.executed(10, 15);
+        executed(&window, 10, 15);
         assert_eq!(window.size(), 8_192, "a small block in time says nothing");
         window
     }
@@ -106,22 +161,22 @@ mod tests {
     #[test]
     fn late_blocks_shrink_it_and_full_ones_in_time_open_it_again() {
         let window = window();
-        window.executed(1_024, 90);
+        executed(&window, 1_024, 90);
         assert_eq!(window.size(), 8_192, "not late yet");
-        window.executed(1_024, 100);
+        executed(&window, 1_024, 100);
         assert_eq!(window.size(), 1_792);
         for _ in 0..200 {
-            window.executed(window.size(), 10_000);
+            executed(&window, window.size(), 10_000);
         }
         assert_eq!(window.size(), 384, "orders never stop");
-        window.executed(191, 20);
+        executed(&window, 191, 20);
         assert_eq!(window.size(), 384);
-        window.executed(192, 20);
+        executed(&window, 192, 20);
         assert_eq!(window.size(), 481);
-        window.executed(481, 60);
+        executed(&window, 481, 60);
         assert_eq!(window.size(), 512, "carefully near the bound");
         for _ in 0..200 {
-            window.executed(window.size(), 20);
+            executed(&window, window.size(), 20);
         }
         assert_eq!(window.size(), 8_192);
     }
@@ -130,17 +185,50 @@ mod tests {
     fn what_is_late_follows_the_distance_between_validators() {
         let far = Window::new(WindowPolicy::default(), 8_192);
         for _ in 0..100 {
-            far.executed(8_192, 450);
+            executed(&far, 8_192, 450);
         }
         assert_eq!(far.size(), 8_192, "a second site far away is not a storm");
         let window = window();
         for _ in 0..50 {
-            window.executed(window.size(), 450);
+            executed(&window, window.size(), 450);
         }
         assert_eq!(window.size(), 384);
         for _ in 0..5_000 {
-            window.executed(window.size(), 450);
+            executed(&window, window.size(), 450);
         }
         assert_eq!(window.size(), 8_192, "and what is usual is learnt anew");
+    }
+
+    #[test]
+    fn a_storm_shuts_it_further_and_it_opens_when_that_is_over() {
+        let window = window();
+        let stormy = |commands, after_ms| {
+            window.executed(Executed {
+                commands,
+                after_ms,
+                storm: true,
+            });
+        };
+        stormy(1_024, 30);
+        assert_eq!(window.size(), 8_192, "as quick as at rest");
+        for _ in 0..200 {
+            stormy(window.size(), 45);
+        }
+        assert_eq!(window.size(), 64, "orders never stop");
+        stormy(64, 30);
+        assert!(window.size() > 64, "and more go where there is room");
+        executed(&window, 0, 45);
+        assert_eq!(window.size(), 384);
+    }
+
+    #[test]
+    fn a_storm_is_over_a_while_after_it_was_last_seen() {
+        let storm = Storm::default();
+        let at = TimeMs::new;
+        assert!(!storm.blows(at(0)));
+        storm.sighted(at(1_000));
+        storm.sighted(at(900));
+        assert!(storm.blows(at(1_499)));
+        assert!(!storm.blows(at(1_500)));
     }
 }

@@ -17,6 +17,7 @@ use super::wire::{BlockSummary, FRAME_BYTES_MAX, IN_FLIGHT_MAX, Reply, Request, 
 use crate::handle::NodeHandle;
 use crate::outcome::{Answer, Waiter};
 use crate::shared::{AppliedBlock, lock, millis};
+use crate::window::Storm;
 
 /// Bytes read at once.
 const READ_BYTES: usize = 16 << 10;
@@ -34,6 +35,9 @@ const TURN_AWAY_TIME: Duration = Duration::from_secs(1);
 const SHED_PAUSE: Duration = Duration::from_micros(500);
 /// The longest such turn.
 const SHED_TURN_MAX: Duration = Duration::from_millis(20);
+
+/// Turns taken so far ahead are a storm: sixteen connections at least were refused at once.
+const STORM_TURNS: Duration = Duration::from_millis(8);
 
 /// What the clients of one node may cost it.
 #[derive(Clone, Copy, Debug)]
@@ -137,12 +141,16 @@ async fn accept(listener: TcpListener, node: NodeHandle, door: Door) {
 }
 
 impl Door {
-    /// When somebody is read again of whom so many commands were shed.
-    fn turn_after(&self, shed: u32) -> Instant {
+    /// When somebody is read again of whom so many commands were shed. Where turns are taken far ahead,
+    /// more is offered than can be refused.
+    fn turn_after(&self, shed: u32, storm: &Storm) -> Instant {
         let now = Instant::now();
         let mut next = lock(&self.next_turn);
         *next = (*next).max(now) + SHED_PAUSE * shed;
         *next = (*next).min(now + SHED_TURN_MAX);
+        if *next - now >= STORM_TURNS {
+            storm.sighted(millis(SystemTime::now()));
+        }
         *next
     }
 
@@ -276,7 +284,8 @@ async fn read_requests(reader: OwnedReadHalf, session: Session, door: &Door) -> 
             Ok(request) => {
                 let shed = session.handle(request).await?;
                 if shed > 0 {
-                    tokio::time::sleep_until(door.turn_after(shed)).await;
+                    tokio::time::sleep_until(door.turn_after(shed, &session.node.shared.storm))
+                        .await;
                 }
             }
             Err(error) => return malformed(&session, error).await,
