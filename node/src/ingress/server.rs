@@ -7,17 +7,18 @@ use std::sync::{Arc, Mutex};
 use std::time::{Duration, SystemTime};
 
 use borsh::BorshDeserialize as _;
+use lifeboat_engine::Command;
 use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _, BufReader};
 use tokio::net::tcp::{OwnedReadHalf, OwnedWriteHalf};
 use tokio::net::{TcpListener, TcpStream};
 use tokio::sync::{Semaphore, SemaphorePermit, broadcast, mpsc};
-use tokio::time::{Instant, timeout};
+use tokio::time::{Instant, sleep_until, timeout};
 
 use super::wire::{BlockSummary, FRAME_BYTES_MAX, IN_FLIGHT_MAX, Reply, Request, encode_frame};
 use crate::handle::NodeHandle;
+use crate::mempool::Rank;
 use crate::outcome::{Answer, Waiter};
-use crate::shared::{AppliedBlock, lock, millis};
-use crate::window::Storm;
+use crate::shared::{AppliedBlock, Shared, lock, millis};
 
 /// Bytes read at once.
 const READ_BYTES: usize = 16 << 10;
@@ -30,14 +31,14 @@ const TURNED_AWAY_MAX: usize = 64;
 /// How long a client may take to hear that there is no room.
 const TURN_AWAY_TIME: Duration = Duration::from_secs(1);
 
-/// All connections together have one command shed in so long: refusing costs the node something too. Those
-/// who had one shed are not read until it is their turn again; nobody else waits.
-const SHED_PAUSE: Duration = Duration::from_micros(500);
+/// All connections together have one command shed in so long: refusing costs the node something too. Orders
+/// of those who had one shed are not looked at until it is their turn again; a cancel is, and nobody else waits.
+const SHED_PAUSE: Duration = Duration::from_millis(1);
 /// The longest such turn.
-const SHED_TURN_MAX: Duration = Duration::from_millis(20);
+const SHED_TURN_MAX: Duration = Duration::from_millis(50);
 
 /// Turns taken so far ahead are a storm: sixteen connections at least were refused at once.
-const STORM_TURNS: Duration = Duration::from_millis(8);
+const STORM_TURNS: Duration = Duration::from_millis(16);
 
 /// What the clients of one node may cost it.
 #[derive(Clone, Copy, Debug)]
@@ -108,7 +109,7 @@ struct Door {
     leaving: Arc<Semaphore>,
     /// One permit for each kilobyte.
     long_frames: Arc<Semaphore>,
-    /// When the next connection that had a command shed is read again.
+    /// When orders of the next connection that had one shed are looked at again.
     next_turn: Arc<Mutex<Instant>>,
     limits: Limits,
 }
@@ -141,17 +142,20 @@ async fn accept(listener: TcpListener, node: NodeHandle, door: Door) {
 }
 
 impl Door {
-    /// When somebody is read again of whom so many commands were shed. Where turns are taken far ahead,
-    /// more is offered than can be refused.
-    fn turn_after(&self, shed: u32, storm: &Storm) -> Instant {
+    /// When somebody's orders are looked at again of whom so many commands were shed. Where turns are taken
+    /// far ahead, and the venue is full of orders, more is offered than can even be refused.
+    fn turn_after(&self, shed: u32, shared: &Shared) -> Instant {
         let now = Instant::now();
-        let mut next = lock(&self.next_turn);
-        *next = (*next).max(now) + SHED_PAUSE * shed;
-        *next = (*next).min(now + SHED_TURN_MAX);
-        if *next - now >= STORM_TURNS {
-            storm.sighted(millis(SystemTime::now()));
+        let turn = {
+            let mut next = lock(&self.next_turn);
+            *next = (*next).max(now) + SHED_PAUSE * shed;
+            *next = (*next).min(now + SHED_TURN_MAX);
+            *next
+        };
+        if turn - now >= STORM_TURNS && shared.mempool().pressure() >= 1.0 {
+            shared.storm.sighted(millis(SystemTime::now()));
         }
-        *next
+        turn
     }
 
     /// Tells a client that there is no room. What it has sent is read and dropped: closing a socket
@@ -220,7 +224,7 @@ fn closed<T>(_: T) -> io::Error {
 
 impl Session {
     /// False if it was shed.
-    fn submit(&self, id: u64, command: lifeboat_engine::Command) -> bool {
+    fn submit(&self, id: u64, command: Command) -> bool {
         let held = self.in_flight.fetch_add(1, Ordering::Relaxed);
         let waiter = Waiter::Tagged(id, self.answers.clone());
         if held >= IN_FLIGHT_MAX {
@@ -266,6 +270,7 @@ async fn read_requests(reader: OwnedReadHalf, session: Session, door: &Door) -> 
     let limits = &door.limits;
     let mut reader = BufReader::with_capacity(READ_BYTES, reader);
     let mut frame = Vec::new();
+    let mut turn = None;
     loop {
         let mut len = [0; 4];
         match timeout(limits.idle_time, reader.read_exact(&mut len[..1])).await {
@@ -282,10 +287,15 @@ async fn read_requests(reader: OwnedReadHalf, session: Session, door: &Door) -> 
         let room = timeout(limits.frame_time, reading).await??;
         match Request::try_from_slice(&frame) {
             Ok(request) => {
-                let shed = session.handle(request).await?;
-                if shed > 0 {
-                    tokio::time::sleep_until(door.turn_after(shed, &session.node.shared.storm))
-                        .await;
+                let orders = holds_orders(&request);
+                if orders && let Some(turn) = turn.take() {
+                    sleep_until(turn).await;
+                }
+                match session.handle(request).await? {
+                    0 => {}
+                    shed if orders => turn = Some(door.turn_after(shed, &session.node.shared)),
+                    // Who has even cancels shed has more unanswered than anybody may.
+                    shed => sleep_until(door.turn_after(shed, &session.node.shared)).await,
                 }
             }
             Err(error) => return malformed(&session, error).await,
@@ -294,6 +304,16 @@ async fn read_requests(reader: OwnedReadHalf, session: Session, door: &Door) -> 
         if frame.capacity() > FRAME_BYTES_SMALL {
             frame = Vec::new();
         }
+    }
+}
+
+/// Whether a request carries orders, or what keeps its place among them.
+fn holds_orders(request: &Request) -> bool {
+    let in_line = |command: &Command| Rank::of(command) != Rank::Ahead;
+    match request {
+        Request::Submit { command, .. } => in_line(command),
+        Request::SubmitBatch { commands, .. } => commands.iter().any(in_line),
+        Request::Status | Request::Watch | Request::FetchOutcome { .. } => false,
     }
 }
 
