@@ -37,9 +37,6 @@ const SHED_PAUSE: Duration = Duration::from_millis(1);
 /// The longest such turn.
 const SHED_TURN_MAX: Duration = Duration::from_millis(50);
 
-/// Turns taken so far ahead are a storm: sixteen connections at least were refused at once.
-const STORM_TURNS: Duration = Duration::from_millis(16);
-
 /// What the clients of one node may cost it.
 #[derive(Clone, Copy, Debug)]
 pub struct Limits {
@@ -142,8 +139,7 @@ async fn accept(listener: TcpListener, node: NodeHandle, door: Door) {
 }
 
 impl Door {
-    /// When somebody's orders are looked at again of whom so many commands were shed. Where turns are taken
-    /// far ahead, and the venue is full of orders, more is offered than can even be refused.
+    /// When somebody's orders are looked at again of whom so many commands were shed.
     fn turn_after(&self, shed: u32, shared: &Shared) -> Instant {
         let now = Instant::now();
         let turn = {
@@ -152,9 +148,7 @@ impl Door {
             *next = (*next).min(now + SHED_TURN_MAX);
             *next
         };
-        if turn - now >= STORM_TURNS && shared.mempool().pressure() >= 1.0 {
-            shared.storm.sighted(millis(SystemTime::now()));
-        }
+        shared.shed_until(turn - now, millis(SystemTime::now()));
         turn
     }
 

@@ -2,6 +2,7 @@
 
 use std::collections::BTreeSet;
 use std::sync::Arc;
+use std::time::Duration;
 
 use bytes::Bytes;
 use ed25519_zebra::{SigningKey, VerificationKeyBytes};
@@ -15,9 +16,10 @@ use lifeboat_engine::types::{
     PublicKey, Qty, RecoveryPolicy, TimeMs,
 };
 use lifeboat_engine::{Command, Event, Reject};
-use lifeboat_node::block::keccak256;
+use lifeboat_node::block::{Block, keccak256};
 use lifeboat_node::mempool::{Admission, Mempool, MempoolLimits, Pending, Rank, Room, Waiting};
 use lifeboat_node::outcome::{Answer, Outcome, Verdict, Waiter, spans};
+use lifeboat_node::shared::{Pacing, Shared};
 use tokio::sync::oneshot;
 
 const CHAIN: ChainId = ChainId([1; 32]);
@@ -79,6 +81,31 @@ fn wait(mempool: &mut Mempool, key: Digest) -> oneshot::Receiver<Answer> {
     let (sender, receiver) = oneshot::channel();
     mempool.wait(key, Waiter::Once(sender));
     receiver
+}
+
+#[test]
+fn a_storm_is_a_full_venue_to_which_many_offer_more() {
+    let limits = MempoolLimits {
+        orders_max: 1,
+        ..MempoolLimits::default()
+    };
+    let genesis = Block::genesis(CHAIN, TimeMs::new(0), Digest([0; 32]));
+    let shared = Shared::new(&genesis, Pacing::default(), limits);
+    let (now, far) = (TimeMs::new(5), Duration::from_millis(16));
+    shared.shed_until(far, now);
+    assert!(
+        !shared.storm.blows(now),
+        "nobody's orders wait: who is shed has only himself to blame"
+    );
+    let order = pending(1, 1, 0, false);
+    assert_eq!(shared.mempool().add(order, None), Admission::Added);
+    shared.shed_until(far / 2, now);
+    assert!(
+        !shared.storm.blows(now),
+        "a few who send again at once are none"
+    );
+    shared.shed_until(far, now);
+    assert!(shared.storm.blows(now));
 }
 
 #[test]
