@@ -16,7 +16,7 @@ use lifeboat_engine::{Applied, Block as EngineBlock, CheckedCommand, Event};
 use crate::block::{Block, Header};
 use crate::exits;
 use crate::files::Files;
-use crate::journal::{Record, Writer};
+use crate::journal::{Reader, Record, Writer};
 use crate::machine::{Blueprint, Machine};
 use crate::outcome::{OUTCOME_EVENTS_MAX, Outcome, Span, Verdict, spans};
 use crate::quarantine::{Quarantine, find_guilty, panic_message};
@@ -132,6 +132,23 @@ impl Executor {
             }
             _ => Ok(()),
         }
+    }
+
+    /// Executes what the log holds beyond the state: blocks that were executed at their certificate, before
+    /// consensus had stored them. What the log cannot give is left to consensus's store.
+    ///
+    /// # Errors
+    /// The reason to stop the node.
+    pub fn resume(&mut self) -> Result<(), Stop> {
+        let from = self.shared.frontier().height.next();
+        let reader = Reader::open(self.files.clone(), from);
+        for record in reader.map_err(storage("reading the block log"))?.flatten() {
+            let (header, at) = (record.block.header(), self.shared.frontier());
+            if header.height == at.height.next() && header.parent == at.digest {
+                self.execute(&record.block, &record.certificate)?;
+            }
+        }
+        Ok(())
     }
 
     /// Executes the next block. One already executed is left alone.
@@ -341,7 +358,7 @@ impl Executor {
             Some((snapshot, machine)) => (snapshot.frontier().height, machine),
             None => (Height::new(0), self.blueprint.genesis()),
         };
-        let reader = crate::journal::Reader::open(self.files.clone(), at.next())
+        let reader = Reader::open(self.files.clone(), at.next())
             .map_err(storage("reading the block log"))?;
         for record in reader {
             let record = record

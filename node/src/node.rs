@@ -512,7 +512,7 @@ fn missing(height: u64) -> Stop {
     }
 }
 
-/// Executes what was acknowledged before the last stop but is not in the snapshot.
+/// Executes what was executed before the last stop but is not in the snapshot.
 async fn replay(executor: &mut Executor, marshal: &Marshal, shared: &Shared) -> Result<(), Stop> {
     let processed = marshal
         .get_processed()
@@ -535,8 +535,10 @@ async fn replay(executor: &mut Executor, marshal: &Marshal, shared: &Shared) -> 
         let certificate = certificate(marshal, height).await;
         executor.execute(block.inner(), &certificate)?;
     }
-    if processed > start {
-        tracing::info!(from = start, to = processed, "replayed finalized blocks");
+    executor.resume()?;
+    let end = shared.frontier().height.get();
+    if end > start {
+        tracing::info!(from = start, to = end, "replayed finalized blocks");
     }
     Ok(())
 }
