@@ -27,6 +27,8 @@ const TURN: Duration = Duration::from_millis(1);
 const RECONNECT: Duration = Duration::from_millis(5);
 /// Refused for lack of room, a command is sent again after this.
 const BUSY_PAUSE: Duration = Duration::from_millis(50);
+/// Commands that a client sends again in one turn: before the rest it hears whether there is room.
+const AGAIN_MAX: usize = 64;
 
 /// What is known of a command.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -383,9 +385,13 @@ impl Client {
         if self.in_flight == 0 {
             self.heard = Instant::now();
         }
-        while self.in_flight < self.window
-            && let Some(id) = self.again.pop_front()
-        {
+        for _ in 0..AGAIN_MAX {
+            if self.in_flight >= self.window {
+                break;
+            }
+            let Some(id) = self.again.pop_front() else {
+                break;
+            };
             self.send(id);
         }
         while !stopping

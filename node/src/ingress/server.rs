@@ -33,9 +33,9 @@ const TURN_AWAY_TIME: Duration = Duration::from_secs(1);
 
 /// All connections together have one command shed in so long: refusing costs the node something too. Orders
 /// of those who had one shed are not looked at until it is their turn again; a cancel is, and nobody else waits.
-const SHED_PAUSE: Duration = Duration::from_millis(1);
+const SHED_PAUSE: Duration = Duration::from_micros(500);
 /// The longest such turn.
-const SHED_TURN_MAX: Duration = Duration::from_millis(50);
+const SHED_TURN_MAX: Duration = Duration::from_millis(20);
 
 /// What the clients of one node may cost it.
 #[derive(Clone, Copy, Debug)]

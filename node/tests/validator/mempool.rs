@@ -84,14 +84,14 @@ fn wait(mempool: &mut Mempool, key: Digest) -> oneshot::Receiver<Answer> {
 }
 
 #[test]
-fn a_storm_is_a_full_venue_to_which_many_offer_more() {
+fn a_storm_is_a_venue_full_of_orders_to_which_many_offer_more() {
     let limits = MempoolLimits {
         orders_max: 1,
         ..MempoolLimits::default()
     };
     let genesis = Block::genesis(CHAIN, TimeMs::new(0), Digest([0; 32]));
     let shared = Shared::new(&genesis, Pacing::default(), limits);
-    let (now, far) = (TimeMs::new(5), Duration::from_millis(16));
+    let (now, far) = (TimeMs::new(5), Duration::from_millis(8));
     shared.shed_until(far, now);
     assert!(
         !shared.storm.blows(now),
