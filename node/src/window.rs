@@ -1,8 +1,9 @@
 //! How many orders a block may carry, so that what is not an order stays quick under load.
 //!
 //! **Owns** one figure that follows how late blocks are executed, up by a little and down by a share, as
-//! TCP's congestion window follows loss, and what tells a storm from a busy venue. **Never** a rule of consensus: it bounds this node's own
-//! proposals, and any block within the engine's bounds is as valid as before.
+//! TCP's congestion window follows loss, and what tells a storm from a busy venue. **Never** a rule of
+//! consensus: it bounds this node's own proposals, and any block within the engine's bounds is as valid as
+//! before.
 
 use std::sync::Mutex;
 use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
