@@ -8,7 +8,7 @@ use std::time::Duration;
 
 use anyhow::{Context as _, Result};
 use lifeboat_engine::command::Action;
-use lifeboat_engine::types::{AccountId, Address, PublicKey, TimeMs};
+use lifeboat_engine::types::{AccountId, Address, DAY_MS, PublicKey, TimeMs};
 use lifeboat_gateway::{ApiKeys, Scope};
 use lifeboat_node::keys::to_hex;
 use serde_json::json;
@@ -19,7 +19,6 @@ use crate::money::{account_of, order};
 use crate::say::Say;
 use crate::settlement::{RunningFile, key, runtime};
 
-const DAY_MS: u64 = 24 * 3_600_000;
 /// How often a gateway looks for API keys that were made meanwhile.
 const LOOK: Duration = Duration::from_secs(1);
 

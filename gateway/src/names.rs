@@ -2,12 +2,11 @@
 //! `BTC_USDC-27DEC26-100000-C`, a strike's decimal point written as `d`.
 
 use lifeboat_engine::command::OptionTerms;
-use lifeboat_engine::types::{OptionKind, Price, TimeMs};
+use lifeboat_engine::types::{DAY_MS, OptionKind, Price, TimeMs};
 
 const MONTHS: [&str; 12] = [
     "JAN", "FEB", "MAR", "APR", "MAY", "JUN", "JUL", "AUG", "SEP", "OCT", "NOV", "DEC",
 ];
-const DAY_MS: u64 = 86_400_000;
 
 /// The name of an option on `coin` (`BTC`, `ETH`).
 pub fn option_name(coin: &str, terms: &OptionTerms) -> String {

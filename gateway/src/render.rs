@@ -4,7 +4,8 @@
 
 use lifeboat_engine::event::CancelReason;
 use lifeboat_engine::types::{
-    AccountId, Cash, MarginModel, OptionKind, PostOnly, Price, Qty, Side, TimeInForce, TimeMs,
+    AccountId, Cash, DAY_MS, MarginModel, OptionKind, PostOnly, Price, Qty, Side, TimeInForce,
+    TimeMs,
 };
 use serde_json::{Value, json};
 
@@ -76,7 +77,7 @@ fn state(listed: &Listed) -> &'static str {
 }
 
 fn settlement_period(listed: TimeMs, expiry: TimeMs) -> &'static str {
-    match expiry.since(listed) / 86_400_000 {
+    match expiry.since(listed) / DAY_MS {
         0..=3 => "day",
         4..=31 => "week",
         _ => "month",

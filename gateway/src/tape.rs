@@ -2,14 +2,12 @@
 
 use std::collections::VecDeque;
 
-use lifeboat_engine::types::{InstrumentId, Price, Qty, Side, TimeMs};
+use lifeboat_engine::types::{DAY_MS, InstrumentId, Price, Qty, Side, TimeMs};
 
 use crate::candles::Candles;
 
 /// Trades kept for each instrument.
 const TRADES_MAX: usize = 1_000;
-/// The window of the statistics.
-const DAY_MS: u64 = 86_400_000;
 
 /// One trade as the public sees it.
 #[derive(Clone, Copy, Debug, PartialEq)]

@@ -141,6 +141,9 @@ impl Executor {
     /// The reason to stop the node.
     pub fn resume(&mut self) -> Result<(), Stop> {
         let from = self.shared.frontier().height.next();
+        if self.journal.last() < Some(from) {
+            return Ok(());
+        }
         let reader = Reader::open(self.files.clone(), from);
         for record in reader.map_err(storage("reading the block log"))?.flatten() {
             let (header, at) = (record.block.header(), self.shared.frontier());

@@ -26,10 +26,6 @@ pub const ROOT_LAG_MAX: u64 = 1_024;
 const ROOTS_KEPT: usize = 4_096;
 /// Bytes of the newest logged blocks that are kept in memory for readers of the log.
 const RECENT_BYTES_MAX: usize = 16 << 20;
-/// Turns to shed that are taken so far ahead: sixteen connections at least had orders shed at once.
-const STORM_TURNS: Duration = Duration::from_millis(8);
-/// And the venue is as full of orders as this, at least.
-const STORM_PRESSURE: f64 = 0.5;
 /// Applied blocks that a slow subscriber may fall behind before it misses some.
 const SUBSCRIBER_LAG_MAX: usize = 1_024;
 
@@ -405,13 +401,6 @@ impl Shared {
     /// The mempool.
     pub fn mempool(&self) -> MutexGuard<'_, Mempool> {
         lock(&self.mempool)
-    }
-
-    /// Notes that turns to shed are taken so far ahead: far ahead in a venue that fills with orders is a storm.
-    pub fn shed_until(&self, ahead: Duration, now: TimeMs) {
-        if ahead >= STORM_TURNS && self.mempool().pressure() >= STORM_PRESSURE {
-            self.storm.sighted(now);
-        }
     }
 
     /// The last executed block.

@@ -7,6 +7,7 @@
 
 use std::sync::Mutex;
 use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
+use std::time::Duration;
 
 use lifeboat_engine::types::TimeMs;
 
@@ -45,14 +46,20 @@ pub struct Storm {
     until_ms: AtomicU64,
 }
 
+/// Turns to refuse that are taken so far ahead: sixteen connections at least had orders shed at once.
+const STORM_TURNS: Duration = Duration::from_millis(32);
+/// And the venue is as full of orders as this, at least.
+const STORM_PRESSURE: f64 = 0.5;
 /// A storm is over so long after it was sighted last.
 const STORM_LASTS_MS: u64 = 500;
 
 impl Storm {
-    /// Notes that turns to refuse are taken far ahead.
-    pub fn sighted(&self, now: TimeMs) {
-        let until = now.plus_ms(STORM_LASTS_MS).get();
-        self.until_ms.fetch_max(until, Ordering::Relaxed);
+    /// Notes how far ahead turns to refuse are taken: far ahead in a venue that fills with orders is a storm.
+    pub fn turns_taken(&self, ahead: Duration, pressure: impl FnOnce() -> f64, now: TimeMs) {
+        if ahead >= STORM_TURNS && pressure() >= STORM_PRESSURE {
+            let until = now.plus_ms(STORM_LASTS_MS).get();
+            self.until_ms.fetch_max(until, Ordering::Relaxed);
+        }
     }
 
     /// Whether there is one.
@@ -123,8 +130,7 @@ impl Window {
         };
         let slack = slack_ms.saturating_mul(1_000);
         let late = usual.saturating_mul(times).saturating_add(slack);
-        let least = least.min(self.most);
-        let size = self.size().max(least);
+        let size = self.size();
         let next = if after_us > late {
             // A block far under the window says that the window is not what bounds the venue now.
             let reached = size.min(block.commands.saturating_mul(2));
@@ -135,8 +141,8 @@ impl Window {
         } else {
             size
         };
-        self.size
-            .store(next.clamp(least, self.most), Ordering::Relaxed);
+        let next = next.clamp(least.min(self.most), self.most);
+        self.size.store(next, Ordering::Relaxed);
     }
 }
 
@@ -227,8 +233,12 @@ mod tests {
         let storm = Storm::default();
         let at = TimeMs::new;
         assert!(!storm.blows(at(0)));
-        storm.sighted(at(1_000));
-        storm.sighted(at(900));
+        let far = STORM_TURNS;
+        storm.turns_taken(far / 2, || 1.0, at(1_000));
+        storm.turns_taken(far, || 0.4, at(1_000));
+        assert!(!storm.blows(at(1_000)), "few are refused, or there is room");
+        storm.turns_taken(far, || 0.5, at(1_000));
+        storm.turns_taken(far, || 1.0, at(900));
         assert!(storm.blows(at(1_499)));
         assert!(!storm.blows(at(1_500)));
     }

@@ -5,14 +5,13 @@ use std::io::{BufRead, BufReader};
 use std::path::{Path, PathBuf};
 
 use flate2::read::GzDecoder;
+use lifeboat_engine::types::DAY_MS;
 use thiserror::Error;
 
 use crate::market::parse_utc;
 
 /// Milliseconds of an hour.
 pub const HOUR_MS: u64 = 3_600_000;
-/// Milliseconds of a day.
-pub const DAY_MS: u64 = 86_400_000;
 
 /// A recording that cannot be used.
 #[derive(Debug, Error)]

@@ -7,7 +7,9 @@
 
 use std::collections::BTreeSet;
 
-use super::data::{Bar, DAY_MS, day_of};
+use lifeboat_engine::types::DAY_MS;
+
+use super::data::{Bar, day_of};
 
 /// The worst one in so many days.
 pub const ONE_IN_DAYS: usize = 40;

@@ -3,7 +3,9 @@
 
 use std::fmt::Write as _;
 
-use super::data::{DAY_MS, date, day_of};
+use lifeboat_engine::types::DAY_MS;
+
+use super::data::{date, day_of};
 use super::{Backtest, Halt, SPLIT_DAY, Underlying};
 use crate::evidence::svg::{line, round_up, text};
 

@@ -8,7 +8,9 @@
 
 use std::collections::VecDeque;
 
-use super::data::{DAY_MS, HOUR_MS};
+use lifeboat_engine::types::DAY_MS;
+
+use super::data::HOUR_MS;
 use super::{Halt, Point, Underlying};
 
 const LULD_BAND: f64 = 0.05;

@@ -17,9 +17,9 @@ use lifeboat_engine::breakers::BreakerParameters;
 use lifeboat_engine::pricing::ExpiryView;
 use lifeboat_engine::pricing::variance::{BidAsk, HORIZON_MS};
 use lifeboat_engine::pricing::volatility::{STRIKES_MIN, StrikeView, TermView, index_volatility};
-use lifeboat_engine::types::{OptionKind, Price, UnderlyingId};
+use lifeboat_engine::types::{DAY_MS, OptionKind, Price, UnderlyingId};
 
-use super::data::{Bar, DAY_MS, Daily, DataError, HOUR_MS, day_of};
+use super::data::{Bar, Daily, DataError, HOUR_MS, day_of};
 use super::{Point, Underlying};
 use crate::market::{RecordedOption, Recording};
 

@@ -2,8 +2,10 @@
 
 use std::collections::BTreeMap;
 
+use lifeboat_engine::types::DAY_MS;
+
 use super::book::Short;
-use super::data::{DAY_MS, day_of};
+use super::data::day_of;
 use super::{Halt, Point, SPLIT_DAY, Underlying};
 
 /// How long an adverse move goes on after a halt at most, for what the halt gave time for.

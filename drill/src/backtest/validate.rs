@@ -8,8 +8,9 @@ use std::collections::BTreeSet;
 use std::thread;
 
 use lifeboat_engine::breakers::{BreakerParameters, Rule};
+use lifeboat_engine::types::DAY_MS;
 
-use super::data::{DAY_MS, HOUR_MS, civil, day_of};
+use super::data::{HOUR_MS, civil, day_of};
 use super::score::scored_on;
 use super::{Halt, Score, Underlying, replay};
 

@@ -25,10 +25,15 @@ use super::connection::Connection;
 const TURN: Duration = Duration::from_millis(1);
 /// Between attempts to connect when nobody can be reached.
 const RECONNECT: Duration = Duration::from_millis(5);
-/// Refused for lack of room, a command is sent again after this.
+/// Refused for want of room, a client sends nothing for this long, and twice as long every time after that.
 const BUSY_PAUSE: Duration = Duration::from_millis(50);
+/// The longest such pause.
+const BUSY_PAUSE_MAX: Duration = Duration::from_millis(400);
 /// Commands that a client sends again in one turn: before the rest it hears whether there is room.
 const AGAIN_MAX: usize = 64;
+
+/// For so long: the market that an order was meant for is gone then, and its client gives it up.
+const PERSISTS: Duration = Duration::from_secs(2);
 
 /// What is known of a command.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -46,7 +51,7 @@ pub enum Fate {
         /// What the engine said.
         verdict: Verdict,
     },
-    /// It was refused before it was ordered.
+    /// It was refused before it was ordered, or given up because there was no room for too long.
     Refused,
     /// Its time passed before it was ordered.
     Expired,
@@ -278,6 +283,7 @@ struct Client {
     current: usize,
     connection: Option<Connection>,
     heard: Instant,
+    pause: Duration,
     paused_until: Instant,
 }
 
@@ -314,6 +320,7 @@ impl Client {
             validators: driver.validators.clone(),
             connection: None,
             heard: began,
+            pause: BUSY_PAUSE,
             paused_until: began,
         }
     }
@@ -385,13 +392,15 @@ impl Client {
         if self.in_flight == 0 {
             self.heard = Instant::now();
         }
-        for _ in 0..AGAIN_MAX {
-            if self.in_flight >= self.window {
-                break;
-            }
-            let Some(id) = self.again.pop_front() else {
-                break;
-            };
+        // Refused lately, it waits until it has heard of most of what it sent.
+        let most = if self.pause > BUSY_PAUSE {
+            AGAIN_MAX
+        } else {
+            self.window
+        };
+        let room = most.saturating_sub(self.in_flight).min(AGAIN_MAX);
+        let again = self.again.len().min(room);
+        for id in self.again.drain(..again).collect::<Vec<_>>() {
             self.send(id);
         }
         while !stopping
@@ -419,11 +428,25 @@ impl Client {
         });
     }
 
+    /// Sends nothing for a while. What was sent together is refused together: that is one reason to wait.
+    fn hold_back(&mut self) {
+        let now = Instant::now();
+        if now >= self.paused_until {
+            self.paused_until = now + self.pause;
+            self.pause = (self.pause * 2).min(BUSY_PAUSE_MAX);
+        }
+    }
+
     fn hear(&mut self, reply: &Reply) {
         let Some(id) = reply.id().map(|id| id as usize) else {
             return;
         };
         self.in_flight = self.in_flight.saturating_sub(1);
+        match reply {
+            Reply::Outcome { .. } => self.pause = BUSY_PAUSE,
+            Reply::Refused { .. } | Reply::Expired { .. } => {}
+            _ => self.hold_back(),
+        }
         let now = self.began.elapsed();
         let Some(record) = self.records.get_mut(id) else {
             return;
@@ -436,11 +459,13 @@ impl Client {
             },
             Reply::Refused { .. } => Fate::Refused,
             Reply::Expired { .. } => Fate::Expired,
-            // The validator is stopping, or full: the command goes out again.
+            Reply::Busy { .. } if record.unknowns == 0 && now > record.sent + PERSISTS => {
+                Fate::Refused
+            }
+            // The validator is full, or stopping: the command goes out again.
             _ => {
-                record.unknowns += 1;
+                record.unknowns += u32::from(!matches!(reply, Reply::Busy { .. }));
                 self.again.push_back(id);
-                self.paused_until = Instant::now() + BUSY_PAUSE;
                 return;
             }
         };

@@ -11,7 +11,7 @@ use thiserror::Error;
 
 use super::fleet::{Fleet, FleetError, FleetSettings};
 use super::holders::{Holders, traded};
-use super::load::{Load, LoadDriver, Pace, Ready, Record};
+use super::load::{Fate, Load, LoadDriver, Pace, Ready, Record};
 use super::quotes::Quotes;
 use super::storm;
 use super::survey::{lasting, replay, targets};
@@ -182,15 +182,16 @@ impl Scene {
     /// Counts what came of all commands.
     pub fn count_commands(&mut self) {
         let of = |test: fn(&Record) -> bool| self.records.iter().filter(|one| test(one)).count();
-        let open = of(|record| record.fate == super::load::Fate::Unknown);
+        let open = of(|record| record.fate == Fate::Unknown);
         let counts = [
-            (
-                "commands_sent",
-                of(|one| one.fate != super::load::Fate::Unsent),
-            ),
+            ("commands_sent", of(|one| one.fate != Fate::Unsent)),
             ("commands_acknowledged", of(Record::acknowledged)),
             ("commands_accepted", of(Record::accepted)),
             ("commands_once_unknown", of(|record| record.unknowns > 0)),
+            (
+                "commands_refused",
+                of(|record| record.fate == Fate::Refused),
+            ),
             ("commands_still_unknown", open),
         ];
         let accepted = of(Record::accepted);

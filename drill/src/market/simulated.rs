@@ -155,9 +155,9 @@ impl Outlook for SimulatedOutlook {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use lifeboat_engine::types::DAY_MS;
 
     const BTC: UnderlyingId = UnderlyingId::new(0);
-    const DAY_MS: u64 = 86_400_000;
 
     #[test]
     fn the_path_is_a_function_of_seed_and_time() {

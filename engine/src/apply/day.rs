@@ -9,15 +9,13 @@ use alloc::vec::Vec;
 use super::Engine;
 use crate::event::Event;
 use crate::ledger::DayBase;
-use crate::types::{AccountId, Cash, InstrumentId, TimeMs, UnderlyingId};
-
-const DAY_MS: u64 = 86_400_000;
-/// 08:00 UTC, when options expire.
-const DAY_BEGINS_MS: u64 = 28_800_000;
+use crate::types::{
+    AccountId, Cash, DAY_MS, InstrumentId, TimeMs, UnderlyingId, VENUE_DAY_BEGINS_MS,
+};
 
 /// The number of the day that a time is in.
 pub(super) fn day_of(time: TimeMs) -> u32 {
-    let since = time.get().saturating_sub(DAY_BEGINS_MS);
+    let since = time.get().saturating_sub(VENUE_DAY_BEGINS_MS);
     u32::try_from(since.checked_div(DAY_MS).unwrap_or(0)).unwrap_or(u32::MAX)
 }
 

@@ -12,11 +12,7 @@ use crate::event::Event;
 use crate::modes::Activity;
 use crate::params::ListingRules;
 use crate::pricing::strikes;
-use crate::types::{OptionKind, TimeMs, UnderlyingId};
-
-const DAY_MS: u64 = 86_400_000;
-/// 08:00 UTC.
-const EXPIRY_OF_DAY_MS: u64 = 28_800_000;
+use crate::types::{DAY_MS, OptionKind, TimeMs, UnderlyingId, VENUE_DAY_BEGINS_MS};
 
 impl Engine {
     /// Lists what the rules ask for and is not there. Runs when an underlying's marks were made anew
@@ -82,7 +78,7 @@ impl Engine {
 pub(super) fn expiries(now: TimeMs, rules: &ListingRules) -> Vec<TimeMs> {
     let today = now
         .get()
-        .saturating_sub(EXPIRY_OF_DAY_MS)
+        .saturating_sub(VENUE_DAY_BEGINS_MS)
         .checked_div(DAY_MS)
         .unwrap_or(0);
     let first = today.saturating_add(1);
@@ -94,7 +90,12 @@ pub(super) fn expiries(now: TimeMs, rules: &ListingRules) -> Vec<TimeMs> {
     days.extend(last_fridays.clone().take(usize::from(rules.monthlies)));
     let quarterly = last_fridays.filter(|day| month(*day).checked_rem(3) == Some(0));
     days.extend(quarterly.take(usize::from(rules.quarterlies)));
-    let at = |day: u64| TimeMs::new(day.saturating_mul(DAY_MS).saturating_add(EXPIRY_OF_DAY_MS));
+    let at = |day: u64| {
+        TimeMs::new(
+            day.saturating_mul(DAY_MS)
+                .saturating_add(VENUE_DAY_BEGINS_MS),
+        )
+    };
     days.into_iter().map(at).collect()
 }
 
@@ -139,7 +140,7 @@ mod tests {
     fn days(rules: ListingRules) -> Vec<u64> {
         expiries(NOW, &rules)
             .iter()
-            .map(|t| (t.get() - EXPIRY_OF_DAY_MS) / DAY_MS)
+            .map(|t| (t.get() - VENUE_DAY_BEGINS_MS) / DAY_MS)
             .collect()
     }
 

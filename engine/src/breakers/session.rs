@@ -4,9 +4,7 @@ use borsh::{BorshDeserialize, BorshSerialize};
 
 use super::series::Sample;
 use crate::pricing::moves::log_change_ppm;
-use crate::types::{Price, TimeMs};
-
-const DAY_MS: u64 = 86_400_000;
+use crate::types::{DAY_MS, Price, TimeMs};
 
 /// The session that goes on. Before the first sample it is empty.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, BorshSerialize, BorshDeserialize)]

@@ -12,8 +12,8 @@ use lifeboat_engine::command::{
 };
 use lifeboat_engine::limits::{LABEL_BYTES_MAX, QUOTES_PER_COMMAND_MAX};
 use lifeboat_engine::types::{
-    Cash, ClientOrderId, InstrumentId, OrderId, PostOnly, Qty, RecoveryPolicy, SelfTradePrevention,
-    Side, TimeInForce, TimeMs, UnderlyingId,
+    Cash, ClientOrderId, DAY_MS, InstrumentId, OrderId, PostOnly, Qty, RecoveryPolicy,
+    SelfTradePrevention, Side, TimeInForce, TimeMs, UnderlyingId, VENUE_DAY_BEGINS_MS,
 };
 use serde_json::{Value, json};
 use sha2::{Digest as _, Sha256};
@@ -160,10 +160,8 @@ pub(super) fn self_trade(params: &Params) -> Result<SelfTradePrevention, RpcErro
 
 /// The next end of a trading session, 08:00 UTC.
 fn end_of_day(now: TimeMs) -> TimeMs {
-    const DAY_MS: u64 = 86_400_000;
-    const EIGHT_MS: u64 = 8 * 3_600_000;
-    let shifted = now.get().saturating_sub(EIGHT_MS);
-    TimeMs::new((shifted / DAY_MS + 1) * DAY_MS + EIGHT_MS)
+    let shifted = now.get().saturating_sub(VENUE_DAY_BEGINS_MS);
+    TimeMs::new((shifted / DAY_MS + 1) * DAY_MS + VENUE_DAY_BEGINS_MS)
 }
 
 fn time_in_force(params: &Params, market: bool, now: TimeMs) -> Result<TimeInForce, RpcError> {

@@ -32,10 +32,12 @@ const TURNED_AWAY_MAX: usize = 64;
 const TURN_AWAY_TIME: Duration = Duration::from_secs(1);
 
 /// All connections together have one command shed in so long: refusing costs the node something too. Orders
-/// of those who had one shed are not looked at until it is their turn again; a cancel is, and nobody else waits.
-const SHED_PAUSE: Duration = Duration::from_micros(500);
-/// The longest such turn.
-const SHED_TURN_MAX: Duration = Duration::from_millis(20);
+/// of those who had some shed are not looked at until it is their turn again; a cancel is, and nobody else waits.
+const SHED_PAUSE: Duration = Duration::from_micros(250);
+/// As many of a connection's commands are shed in one turn: what it has sent is refused while it is news.
+const SHED_IN_TURN: u32 = 8;
+/// The longest wait for a turn.
+const SHED_TURN_MAX: Duration = Duration::from_millis(50);
 
 /// What the clients of one node may cost it.
 #[derive(Clone, Copy, Debug)]
@@ -144,11 +146,13 @@ impl Door {
         let now = Instant::now();
         let turn = {
             let mut next = lock(&self.next_turn);
-            *next = (*next).max(now) + SHED_PAUSE * shed;
+            *next = (*next).max(now) + SHED_PAUSE * shed.min(SHED_IN_TURN);
             *next = (*next).min(now + SHED_TURN_MAX);
             *next
         };
-        shared.shed_until(turn - now, millis(SystemTime::now()));
+        let pressure = || shared.mempool().pressure();
+        let wall = millis(SystemTime::now());
+        shared.storm.turns_taken(turn - now, pressure, wall);
         turn
     }
 
@@ -264,7 +268,7 @@ async fn read_requests(reader: OwnedReadHalf, session: Session, door: &Door) -> 
     let limits = &door.limits;
     let mut reader = BufReader::with_capacity(READ_BYTES, reader);
     let mut frame = Vec::new();
-    let mut turn = None;
+    let (mut turn, mut refused) = (None, 0);
     loop {
         let mut len = [0; 4];
         match timeout(limits.idle_time, reader.read_exact(&mut len[..1])).await {
@@ -285,11 +289,16 @@ async fn read_requests(reader: OwnedReadHalf, session: Session, door: &Door) -> 
                 if orders && let Some(turn) = turn.take() {
                     sleep_until(turn).await;
                 }
-                match session.handle(request).await? {
-                    0 => {}
-                    shed if orders => turn = Some(door.turn_after(shed, &session.node.shared)),
-                    // Who has even cancels shed has more unanswered than anybody may.
-                    shed => sleep_until(door.turn_after(shed, &session.node.shared)).await,
+                let shed = session.handle(request).await?;
+                refused += shed;
+                if shed > 0 && (refused >= SHED_IN_TURN || reader.buffer().is_empty()) {
+                    let next = door.turn_after(refused, &session.node.shared);
+                    refused = 0;
+                    match orders {
+                        true => turn = Some(next),
+                        // Who has even cancels shed has more unanswered than anybody may.
+                        false => sleep_until(next).await,
+                    }
                 }
             }
             Err(error) => return malformed(&session, error).await,

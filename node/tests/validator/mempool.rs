@@ -91,20 +91,24 @@ fn a_storm_is_a_venue_full_of_orders_to_which_many_offer_more() {
     };
     let genesis = Block::genesis(CHAIN, TimeMs::new(0), Digest([0; 32]));
     let shared = Shared::new(&genesis, Pacing::default(), limits);
-    let (now, far) = (TimeMs::new(5), Duration::from_millis(8));
-    shared.shed_until(far, now);
+    let (now, far) = (TimeMs::new(5), Duration::from_millis(32));
+    let taken = |ahead| {
+        let pressure = || shared.mempool().pressure();
+        shared.storm.turns_taken(ahead, pressure, now);
+    };
+    taken(far);
     assert!(
         !shared.storm.blows(now),
         "nobody's orders wait: who is shed has only himself to blame"
     );
     let order = pending(1, 1, 0, false);
     assert_eq!(shared.mempool().add(order, None), Admission::Added);
-    shared.shed_until(far / 2, now);
+    taken(far / 2);
     assert!(
         !shared.storm.blows(now),
         "a few who send again at once are none"
     );
-    shared.shed_until(far, now);
+    taken(far);
     assert!(shared.storm.blows(now));
 }
 

@@ -10,9 +10,8 @@ use super::{EarlierExpiry, Quote, Surface, SurfaceParameters};
 use crate::pricing::mark::ExpiryView;
 use crate::pricing::rounding::to_nearest_price;
 use crate::pricing::{Mark, black76};
-use crate::types::{OptionKind, Price};
+use crate::types::{DAY_MS, OptionKind, Price};
 
-const DAY_MS: u64 = 86_400_000;
 const PARAMETERS: SurfaceParameters = SurfaceParameters::DEFAULT;
 
 fn view(days: u64) -> ExpiryView {
