@@ -144,16 +144,18 @@ impl Door {
     /// When somebody's orders are looked at again of whom so many commands were shed.
     fn turn_after(&self, shed: u32, shared: &Shared) -> Instant {
         let now = Instant::now();
+        let latest = now + SHED_TURN_MAX;
         let turn = {
             let mut next = lock(&self.next_turn);
             *next = (*next).max(now) + SHED_PAUSE * shed.min(SHED_IN_TURN);
-            *next = (*next).min(now + SHED_TURN_MAX);
+            *next = (*next).min(latest);
             *next
         };
         let pressure = || shared.mempool().pressure();
         let wall = millis(SystemTime::now());
         shared.storm.turns_taken(turn - now, pressure, wall);
-        turn
+        // Who sends large batches waits for them himself; others' turns and the storm know of one turn.
+        turn.max(now + SHED_PAUSE.saturating_mul(shed)).min(latest)
     }
 
     /// Tells a client that there is no room. What it has sent is read and dropped: closing a socket
