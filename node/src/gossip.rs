@@ -126,6 +126,11 @@ pub fn intake() -> (Intake, Lanes) {
 }
 
 impl Intake {
+    /// Orders whose signature nobody has looked at yet.
+    fn orders_coming(&self) -> usize {
+        self.orders.max_capacity() - self.orders.capacity()
+    }
+
     /// Whether there was room for it.
     fn offer(&self, arrival: Arrival) -> bool {
         match Rank::of(&arrival.command) {
@@ -327,7 +332,7 @@ pub fn submit(shared: &Shared, intake: &Intake, command: Command, waiter: Waiter
     }
     let mut mempool = shared.mempool();
     let known = mempool.contains(&arrival.key) || mempool.outcome(&arrival.key).is_some();
-    if !known && mempool.sheds(&arrival.command, arrival.bytes.len()) {
+    if !known && mempool.sheds(&arrival.command, arrival.bytes.len(), intake.orders_coming()) {
         shared.shed.fetch_add(1, Ordering::Relaxed);
         waiter.answer(Answer::Busy);
         return false;

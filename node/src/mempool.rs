@@ -29,6 +29,11 @@ pub struct MempoolLimits {
     pub orders_max: usize,
     /// And no more than go into so many blocks, when the venue is short of time and blocks are small.
     pub blocks_waiting_max: usize,
+    /// And no more than were executed lately in so many seconds: a queue is as old as the rate makes it, whatever
+    /// the venue does at its best.
+    pub seconds_waiting_max: usize,
+    /// So many may wait whatever was executed lately: a venue that was idle takes a burst.
+    pub orders_least: usize,
     /// Orders and quotes of one account that wait: nobody fills the venue's room alone. Where the room is taken,
     /// an account may still have its equal share of it waiting, up to twice the room in all.
     pub orders_per_account_max: usize,
@@ -44,6 +49,8 @@ impl Default for MempoolLimits {
             per_submitter_max: 20_000,
             orders_max: 16_384,
             blocks_waiting_max: 20,
+            seconds_waiting_max: 2,
+            orders_least: 2_048,
             orders_per_account_max: 4_096,
             remembered_max: 200_000,
         }
@@ -107,12 +114,21 @@ pub enum Admission {
     Busy,
 }
 
+/// How fast the venue executes orders now.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Flow {
+    /// Orders that go into a block.
+    pub window: usize,
+    /// Commands executed in a second lately.
+    pub rate: usize,
+}
+
 /// The pool.
 #[derive(Debug, Default)]
 pub struct Mempool {
     limits: MempoolLimits,
-    /// Orders that go into a block; none while nobody said.
-    window: Option<usize>,
+    /// How fast orders are executed; none while nobody said.
+    flow: Option<Flow>,
     next: u64,
     entries: BTreeMap<u64, Entry>,
     /// Those that go ahead of orders.
@@ -252,9 +268,10 @@ impl Mempool {
     }
 
     /// Whether a command that a client submits here is refused for want of room, before its signature
-    /// is looked at. Orders are refused long before anything else is.
-    pub fn sheds(&self, command: &Command, len: usize) -> bool {
-        let (line, most) = (self.entries.len() - self.ahead.len(), self.orders_max());
+    /// is looked at; `coming` more have not been looked at yet. Orders are refused long before anything else is.
+    pub fn sheds(&self, command: &Command, len: usize, coming: usize) -> bool {
+        let line = self.entries.len() - self.ahead.len() + coming;
+        let most = self.orders_max();
         let crammed = line >= 2 * self.limits.orders_max;
         self.is_full(command, len)
             || match Rank::of(command) {
@@ -270,16 +287,21 @@ impl Mempool {
             }
     }
 
-    /// Says how many orders go into a block now: fewer may wait when fewer are executed.
-    pub fn set_window(&mut self, orders: usize) {
-        self.window = Some(orders);
+    /// Says how fast orders are executed now: fewer may wait when fewer are executed.
+    pub fn set_flow(&mut self, flow: Flow) {
+        self.flow = Some(flow);
     }
 
     /// How many orders may wait.
     fn orders_max(&self) -> usize {
-        let most = self.limits.orders_max;
-        let blocks = |window: usize| window.saturating_mul(self.limits.blocks_waiting_max);
-        self.window.map_or(most, |window| blocks(window).min(most))
+        let limits = &self.limits;
+        let room = |flow: Flow| {
+            let blocks = flow.window.saturating_mul(limits.blocks_waiting_max);
+            let lately = flow.rate.saturating_mul(limits.seconds_waiting_max);
+            blocks.min(lately.max(limits.orders_least))
+        };
+        let most = limits.orders_max;
+        self.flow.map_or(most, |flow| room(flow).min(most))
     }
 
     /// How full the pool is of orders: at 1 new ones are refused.

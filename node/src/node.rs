@@ -562,10 +562,11 @@ fn perform(
     let age = venue.venue(now).since(shared.frontier().time);
     shared.window.executed(Executed {
         commands: block.body().keys().len(),
+        at: now,
         after_ms: venue.local_ms(age),
         storm: shared.storm.blows(now),
     });
-    shared.mempool().set_window(shared.window.size());
+    shared.mempool().set_flow(shared.window.flow());
     Ok(())
 }
 

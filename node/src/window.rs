@@ -11,6 +11,7 @@ use std::time::Duration;
 
 use lifeboat_engine::types::TimeMs;
 
+use crate::mempool::Flow;
 use crate::shared::lock;
 
 /// Bounds of the window.
@@ -73,6 +74,8 @@ impl Storm {
 pub struct Executed {
     /// How many commands it carried.
     pub commands: usize,
+    /// When, by the local clock.
+    pub at: TimeMs,
     /// So many local milliseconds after its own time.
     pub after_ms: u64,
     /// Whether there was a storm.
@@ -86,6 +89,31 @@ pub struct Window {
     most: usize,
     size: AtomicUsize,
     usual: Mutex<Usual>,
+    rate: Mutex<Rate>,
+}
+
+/// Commands executed in a second: in the last whole one, or in this one if that is more already.
+#[derive(Clone, Copy, Debug, Default)]
+struct Rate {
+    second: u64,
+    so_far: usize,
+    last: usize,
+}
+
+impl Rate {
+    fn follow(&mut self, block: &Executed) {
+        let second = block.at.get() / 1_000;
+        if second != self.second {
+            let next = second == self.second + 1;
+            self.last = if next { self.so_far } else { 0 };
+            (self.second, self.so_far) = (second, 0);
+        }
+        self.so_far += block.commands;
+    }
+
+    fn get(&self) -> usize {
+        self.so_far.max(self.last)
+    }
 }
 
 /// How long agreement takes where nothing holds it up, from the least that was seen: it is forgotten slowly,
@@ -111,6 +139,15 @@ impl Window {
             most,
             size: AtomicUsize::new(most),
             usual: Mutex::new(Usual(u64::MAX)),
+            rate: Mutex::default(),
+        }
+    }
+
+    /// How fast orders are executed now.
+    pub fn flow(&self) -> Flow {
+        Flow {
+            window: self.size(),
+            rate: lock(&self.rate).get(),
         }
     }
 
@@ -121,6 +158,7 @@ impl Window {
 
     /// Follows a block.
     pub fn executed(&self, block: Executed) {
+        lock(&self.rate).follow(&block);
         let after_us = block.after_ms.saturating_mul(1_000);
         let usual = lock(&self.usual).follow(after_us);
         let policy = &self.policy;
@@ -134,7 +172,9 @@ impl Window {
         let next = if after_us > late {
             // A block far under the window says that the window is not what bounds the venue now.
             let reached = size.min(block.commands.saturating_mul(2));
-            reached - reached / 8
+            // What a storm brought before it was told must be over soon, not in thirty blocks.
+            let sudden = block.storm && after_us > late.saturating_mul(2);
+            reached - reached / if sudden { 2 } else { 8 }
         } else if block.commands >= size / 2 {
             let share = if after_us > late / 2 { 16 } else { 4 };
             size + size / share + 1
