@@ -27,7 +27,8 @@ use crate::shared::{Shared, Stop};
 /// Left by `init`: this folder was never used, so voting from the first view on is safe.
 const FRESH: &str = "fresh";
 /// This node votes; holds the certificate it votes from on, or nothing for the beginning.
-const VOTING: &str = "voting";
+/// A marker of votes in another format has another name, and is not believed.
+const VOTING: &str = "votes";
 /// Lies beside consensus's vote journal, so that a marker without the journal is not believed.
 const GUARD: &str = "guard";
 

@@ -19,7 +19,6 @@ use commonware_consensus::marshal::standard::{Deferred, Standard};
 use commonware_consensus::marshal::{self, Update};
 use commonware_consensus::simplex::config::{Floor, ForwardPolicy, SkipPolicy};
 use commonware_consensus::simplex::elector::RoundRobin;
-use commonware_consensus::simplex::scheme::bls12381_threshold::standard;
 use commonware_consensus::simplex::types::{Activity, Finalization};
 use commonware_consensus::simplex::{self, SkipBudget};
 use commonware_consensus::types::{Epoch, ViewDelta};
@@ -28,7 +27,7 @@ use commonware_cryptography::bls12381::primitives::group::Share;
 use commonware_cryptography::bls12381::primitives::sharing::Sharing;
 use commonware_cryptography::bls12381::primitives::variant::MinSig;
 use commonware_cryptography::certificate::ConstantProvider;
-use commonware_cryptography::ed25519::PublicKey as PeerKey;
+use commonware_cryptography::ed25519::{PrivateKey, PublicKey as PeerKey};
 use commonware_cryptography::keccak256::Digest as BlockDigest;
 use commonware_cryptography::{Digested, Digestible as _, Sha256};
 use commonware_p2p::{Blocker, Provider, Receiver, Sender, max_message_size};
@@ -55,8 +54,8 @@ use crate::sync;
 pub trait Environment: Clock + CryptoRng + Spawner + Storage + Metrics {}
 impl<E: Clock + CryptoRng + Spawner + Storage + Metrics> Environment for E {}
 
-/// The signature scheme of votes and certificates.
-pub type Scheme = standard::Scheme<PeerKey, MinSig>;
+pub use crate::votes::Scheme;
+
 /// A certificate that a block is final.
 pub type Certificate = Finalization<Scheme, BlockDigest>;
 /// The certificate in `encoded`, if it is one of this very block, in its epoch, and verifies.
@@ -143,6 +142,8 @@ impl Default for Timeouts {
 pub struct Identity {
     /// Its network key.
     pub peer: PeerKey,
+    /// The secret part of it, which signs its votes to notarize and to nullify.
+    pub key: PrivateKey,
     /// Every validator's network key.
     pub committee: Set<PeerKey>,
     /// The committee's public polynomial.
@@ -161,13 +162,13 @@ impl Identity {
         )
     }
 
-    /// The scheme that signs; `None` if the share is not this committee's.
+    /// The scheme that signs; `None` if the key or the share is not this committee's.
     pub fn signer(&self, chain: &ChainId) -> Option<Scheme> {
         Scheme::signer(
             &namespace(chain),
             self.committee.clone(),
             self.polynomial.clone(),
-            self.share.clone(),
+            (self.key.clone(), self.share.clone()),
         )
     }
 }
@@ -428,12 +429,12 @@ where
                 .signer(&chain)
                 .expect("the share fits the committee"),
             from.map_or(Floor::Genesis(genesis), |from| Floor::Finalized(*from)),
-            "simplex",
+            "votes",
         ),
         Role::Follow => (
             setup.identity.verifier(&chain),
             Floor::Genesis(genesis),
-            "follow",
+            "followed",
         ),
     };
     let ms = Duration::from_millis;

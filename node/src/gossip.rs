@@ -332,7 +332,13 @@ pub fn submit(shared: &Shared, intake: &Intake, command: Command, waiter: Waiter
     }
     let mut mempool = shared.mempool();
     let known = mempool.contains(&arrival.key) || mempool.outcome(&arrival.key).is_some();
-    if !known && mempool.sheds(&arrival.command, arrival.bytes.len(), intake.orders_coming()) {
+    if !known
+        && mempool.sheds(
+            &arrival.command,
+            arrival.bytes.len(),
+            intake.orders_coming(),
+        )
+    {
         shared.shed.fetch_add(1, Ordering::Relaxed);
         waiter.answer(Answer::Busy);
         return false;

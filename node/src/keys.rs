@@ -168,8 +168,10 @@ impl Committee {
         chain: &lifeboat_engine::types::ChainId,
     ) -> Result<Identity, KeyError> {
         let keys = self.network_keys()?;
+        let key = secrets.network()?;
         let identity = Identity {
-            peer: secrets.network()?.public_key(),
+            peer: key.public_key(),
+            key,
             committee: Set::from_iter_dedup(keys.iter().cloned()),
             polynomial: self.polynomial()?,
             share: secrets.share()?,

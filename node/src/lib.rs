@@ -38,4 +38,5 @@ pub mod snapshot;
 pub mod sync;
 pub mod venue;
 pub mod verify;
+pub mod votes;
 pub mod window;

@@ -32,6 +32,9 @@ pub struct MempoolLimits {
     /// And no more than were executed lately in so many seconds: a queue is as old as the rate makes it, whatever
     /// the venue does at its best.
     pub seconds_waiting_max: usize,
+    /// What is submitted here may take one part in so many of that: one for each validator, so that what all of
+    /// them let in at once, before they hear of each other's, is no more than that in all.
+    pub parts: usize,
     /// So many may wait whatever was executed lately: a venue that was idle takes a burst.
     pub orders_least: usize,
     /// Orders and quotes of one account that wait: nobody fills the venue's room alone. Where the room is taken,
@@ -50,6 +53,7 @@ impl Default for MempoolLimits {
             orders_max: 16_384,
             blocks_waiting_max: 20,
             seconds_waiting_max: 2,
+            parts: 4,
             orders_least: 2_048,
             orders_per_account_max: 4_096,
             remembered_max: 200_000,
@@ -139,6 +143,8 @@ pub struct Mempool {
     /// Of those, the ones that do not go ahead of orders, in the order of arrival.
     lines: BTreeMap<Submitter, BTreeSet<u64>>,
     local: BTreeSet<u64>,
+    /// How many of those do not go ahead of orders.
+    local_line: usize,
     bytes: usize,
     waiters: BTreeMap<Digest, Vec<Waiter>>,
     executed: BTreeMap<Digest, Arc<Outcome>>,
@@ -270,8 +276,11 @@ impl Mempool {
     /// Whether a command that a client submits here is refused for want of room, before its signature
     /// is looked at; `coming` more have not been looked at yet. Orders are refused long before anything else is.
     pub fn sheds(&self, command: &Command, len: usize, coming: usize) -> bool {
-        let line = self.entries.len() - self.ahead.len() + coming;
-        let most = self.orders_max();
+        let (line, most) = (
+            self.entries.len() - self.ahead.len() + coming,
+            self.orders_max(),
+        );
+        let is_taken = line >= most || self.local_line + coming >= self.part_of(most);
         let crammed = line >= 2 * self.limits.orders_max;
         self.is_full(command, len)
             || match Rank::of(command) {
@@ -280,9 +289,7 @@ impl Mempool {
                 Rank::Order => {
                     let own = self.in_line_of(command);
                     let share = (most / self.lines.len().max(1)).max(1);
-                    crammed
-                        || own >= self.limits.orders_per_account_max
-                        || line >= most && own >= share
+                    crammed || own >= self.limits.orders_per_account_max || is_taken && own >= share
                 }
             }
     }
@@ -304,10 +311,16 @@ impl Mempool {
         self.flow.map_or(most, |flow| room(flow).min(most))
     }
 
+    /// How many of those may have been submitted here.
+    fn part_of(&self, most: usize) -> usize {
+        most.div_ceil(self.limits.parts.max(1)).max(1)
+    }
+
     /// How full the pool is of orders: at 1 new ones are refused.
     pub fn pressure(&self) -> f64 {
-        let line = self.entries.len() - self.ahead.len();
-        line as f64 / self.orders_max().max(1) as f64
+        let (line, most) = (self.entries.len() - self.ahead.len(), self.orders_max());
+        let all = line as f64 / most.max(1) as f64;
+        all.max(self.local_line as f64 / self.part_of(most) as f64)
     }
 
     fn in_line_of(&self, command: &Command) -> usize {
@@ -373,6 +386,7 @@ impl Mempool {
         }
         if entry.gossip.is_some() {
             self.local.insert(id);
+            self.local_line += usize::from(!ahead);
         }
     }
 
@@ -390,11 +404,14 @@ impl Mempool {
         self.by_key.remove(&entry.pending.key);
         one_less(&mut self.by_submitter, entry.submitter);
         self.bytes -= entry.pending.bytes.len();
-        if !self.ahead.remove(&id) {
+        let ahead = self.ahead.remove(&id);
+        if !ahead {
             self.leave_line(id, entry.submitter);
         }
         self.expiries.remove(&(entry.valid_until, id));
-        self.local.remove(&id);
+        if self.local.remove(&id) && !ahead {
+            self.local_line -= 1;
+        }
         Some(entry)
     }
 

@@ -560,13 +560,16 @@ fn perform(
     executor.execute(block, certificate)?;
     let (venue, now) = (shared.pacing.clock, millis(clock.current()));
     let age = venue.venue(now).since(shared.frontier().time);
-    shared.window.executed(Executed {
+    let executed = Executed {
         commands: block.body().keys().len(),
         at: now,
         after_ms: venue.local_ms(age),
         storm: shared.storm.blows(now),
-    });
-    shared.mempool().set_flow(shared.window.flow());
+    };
+    shared.window.executed(executed);
+    let flow = shared.window.flow();
+    shared.mempool().set_flow(flow);
+    tracing::debug!(height = %block.header().height, ?executed, ?flow, "executed");
     Ok(())
 }
 

@@ -23,6 +23,9 @@ pub struct WindowPolicy {
     pub slack_ms: u64,
     /// Orders in a block at least, so that orders never stop.
     pub least: usize,
+    /// What blocks do not need of it is forgotten down to so many, so that a burst fills blocks that grow, and not
+    /// one that everybody waits for.
+    pub unused: usize,
     /// In a storm a block is late so many milliseconds after the least that was seen, and not after twice that.
     pub storm_slack_ms: u64,
     /// Orders in a block at least, in a storm.
@@ -34,6 +37,7 @@ impl Default for WindowPolicy {
         Self {
             slack_ms: 60,
             least: 384,
+            unused: 1_024,
             storm_slack_ms: 15,
             storm_least: 64,
         }
@@ -179,7 +183,7 @@ impl Window {
             let share = if after_us > late / 2 { 16 } else { 4 };
             size + size / share + 1
         } else {
-            size
+            size - size.saturating_sub(policy.unused) / 8
         };
         let next = next.clamp(least.min(self.most), self.most);
         self.size.store(next, Ordering::Relaxed);

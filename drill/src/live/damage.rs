@@ -40,7 +40,7 @@ pub fn damage(data: &Path, store: Store, how: Harm) -> io::Result<PathBuf> {
 /// The last file of a store that holds more than a header.
 fn newest(data: &Path, store: Store) -> io::Result<PathBuf> {
     let (folder, prefix, suffix) = match store {
-        Store::Votes => ("consensus/simplex", "", ""),
+        Store::Votes => ("consensus/votes", "", ""),
         Store::Blocks => ("consensus/blocks-value", "", ""),
         Store::Certificates => ("consensus/finalizations-value", "", ""),
         Store::Log => ("state", "blocks-", ".log"),

@@ -248,7 +248,20 @@ fn weigh(
     records: &[Record],
 ) {
     let cancels = &probes.cancels;
-    if let Ok(p) = std::env::var("LB_DUMP") { let t: String = cancels.iter().map(|c| format!("{:.1} {:.1} {:.1}\n", millis(c.sent), millis(c.answered), millis(c.waited))).collect(); let _ = std::fs::write(p, t); }
+    if let Ok(p) = std::env::var("LB_DUMP") {
+        let t: String = cancels
+            .iter()
+            .map(|c| {
+                format!(
+                    "{:.1} {:.1} {:.1}\n",
+                    millis(c.sent),
+                    millis(c.answered),
+                    millis(c.waited)
+                )
+            })
+            .collect();
+        let _ = std::fs::write(p, t);
+    }
     let calm = || cancels.iter().filter(move |probe| probe.sent < began);
     let storm = || {
         let within = began + SETTLING..ended;

@@ -36,7 +36,10 @@ const SIGNED: usize = 800;
 const TURN: Duration = Duration::from_millis(4);
 /// Orders that the prober rests before it cancels them one by one.
 const STOCK: usize = 1_900;
-/// Between an answer to the prober and its next cancel.
+/// Between an answer to the prober and its next cancel, at least and at most: a fixed time would meet every block
+/// at the same moment of its making.
+const PROBE_AFTER_MS: (f64, f64) = (15.0, 65.0);
+/// Between an answer to the prober and its next order.
 const PROBE_EVERY: Duration = Duration::from_millis(40);
 /// The prober's orders and cancels are answered within this.
 const ANSWER: Duration = Duration::from_secs(30);
@@ -298,11 +301,11 @@ fn probe(
     let order = listed.order(Side::Buy, listed.lots(1), listed.tick);
     let resting = Action::PlaceOrder(order.clone());
     let orders: Vec<Command> = (0..STOCK).map(|_| who.sign(resting.clone())).collect();
-    for resting in rest(&mut client, orders).unwrap_or_default() {
+    for (number, resting) in (0..).zip(rest(&mut client, orders).unwrap_or_default()) {
         if signals.calm.load(Ordering::SeqCst) {
             break;
         }
-        thread::sleep(PROBE_EVERY);
+        thread::sleep(pause(number));
         let cancel = who.sign(Action::CancelOrder(OrderRef::Id(resting)));
         let (sent, sent_at) = (began.elapsed(), wall(SystemTime::now()));
         if let Some(outcome) = ask(&mut client, &cancel) {
@@ -328,6 +331,13 @@ fn probe(
         thread::sleep(PROBE_EVERY);
     }
     probes
+}
+
+/// The prober's pause before its cancel of this number: multiples of the golden ratio fall everywhere evenly.
+fn pause(number: u32) -> Duration {
+    let (least, most) = PROBE_AFTER_MS;
+    let part = (f64::from(number) * 0.618_033_988_749_895).fract();
+    Duration::from_secs_f64((least + part * (most - least)) / 1_000.0)
 }
 
 /// Rests orders, a few at a time; their ids.

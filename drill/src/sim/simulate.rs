@@ -431,7 +431,7 @@ impl Run {
             }
         };
         let partition = match store {
-            Store::Votes => "simplex",
+            Store::Votes => "votes",
             Store::Blocks => "blocks-value",
             Store::Certificates => "finalizations-value",
             Store::Log | Store::Snapshot => {

@@ -141,10 +141,15 @@ impl Cluster {
         let (network, oracle) =
             Network::new_with_peers(context.child("network"), network, peers.clone()).await;
         network.start();
+        let secret = |peer: &PeerKey| {
+            let mut keys = (0..config.validators as u64).map(PrivateKey::from_seed);
+            keys.find(|key| key.public_key() == *peer)
+        };
         let members = peers.iter().map(|peer| Member {
             blueprint: config.blueprint.clone(),
             identity: Identity {
                 peer: peer.clone(),
+                key: secret(peer).expect("every peer has a key"),
                 committee: committee.clone(),
                 polynomial: output.public().clone(),
                 share: shares

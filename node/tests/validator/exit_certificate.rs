@@ -106,6 +106,7 @@ mod vectors {
             .iter()
             .map(|key| Identity {
                 peer: key.public_key(),
+                key: key.clone(),
                 committee: committee.clone(),
                 polynomial: output.public().clone(),
                 share: shares

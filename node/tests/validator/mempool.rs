@@ -17,7 +17,9 @@ use lifeboat_engine::types::{
 };
 use lifeboat_engine::{Command, Event, Reject};
 use lifeboat_node::block::{Block, keccak256};
-use lifeboat_node::mempool::{Admission, Mempool, MempoolLimits, Pending, Rank, Room, Waiting};
+use lifeboat_node::mempool::{
+    Admission, Flow, Mempool, MempoolLimits, Pending, Rank, Room, Waiting,
+};
 use lifeboat_node::outcome::{Answer, Outcome, Verdict, Waiter, spans};
 use lifeboat_node::shared::{Pacing, Shared};
 use tokio::sync::oneshot;
@@ -188,7 +190,7 @@ fn orders_are_shed_first_and_cancels_find_room() {
     let mut mempool = Mempool::new(limits);
     let sheds = |mempool: &Mempool, account, cancel| {
         let next = pending(account, 9, 0, cancel);
-        mempool.sheds(next.checked.command(), next.bytes.len())
+        mempool.sheds(next.checked.command(), next.bytes.len(), 0)
     };
     mempool.add(pending(1, 0, 0, false), None);
     mempool.add(pending(1, 1, 0, false), None);
@@ -370,12 +372,79 @@ fn fewer_orders_may_wait_when_blocks_are_small() {
     }
     let next = pending(1, 9, 0, false);
     let (order, len) = (next.checked.command(), next.bytes.len());
-    assert!(!mempool.sheds(order, len));
-    mempool.set_window(3);
-    assert!(mempool.sheds(order, len));
+    let flow = |window| Flow { window, rate: 100 };
+    assert!(!mempool.sheds(order, len, 0));
+    mempool.set_flow(flow(3));
+    assert!(mempool.sheds(order, len, 0));
     assert!((mempool.pressure() - 1.0).abs() < 1e-9);
-    mempool.set_window(4);
-    assert!(!mempool.sheds(order, len));
+    mempool.set_flow(flow(4));
+    assert!(!mempool.sheds(order, len, 0));
+    assert!(
+        mempool.sheds(order, len, 2),
+        "nobody has looked at two more"
+    );
+}
+
+#[test]
+fn as_many_orders_may_wait_as_are_executed_in_a_while() {
+    let limits = MempoolLimits {
+        orders_least: 3,
+        seconds_waiting_max: 2,
+        ..MempoolLimits::default()
+    };
+    let mut mempool = Mempool::new(limits);
+    let next = pending(9, 9, 0, false);
+    let (order, len) = (next.checked.command(), next.bytes.len());
+    let flow = |rate| Flow {
+        window: 1_000,
+        rate,
+    };
+    // Two of the waiting account's, so that its share of the room is no way in.
+    for (account, nonce) in [(9, 0), (9, 1), (1, 0)] {
+        mempool.add(pending(account, nonce, 0, false), None);
+    }
+    mempool.set_flow(flow(0));
+    assert!(
+        mempool.sheds(order, len, 0),
+        "a venue that stood still takes the least"
+    );
+    mempool.set_flow(flow(2));
+    assert!(!mempool.sheds(order, len, 0));
+    mempool.add(pending(1, 1, 0, false), None);
+    assert!(mempool.sheds(order, len, 0));
+    mempool.set_flow(flow(1_000_000));
+    assert!(!mempool.sheds(order, len, 0));
+}
+
+#[test]
+fn each_validator_lets_in_its_part() {
+    let limits = MempoolLimits {
+        orders_max: 8,
+        parts: 4,
+        ..MempoolLimits::default()
+    };
+    let mut mempool = Mempool::new(limits);
+    let here = Some(TimeMs::new(1));
+    let sheds = |mempool: &Mempool, account| {
+        let next = pending(account, 9, 0, false);
+        mempool.sheds(next.checked.command(), next.bytes.len(), 0)
+    };
+    mempool.add(pending(1, 0, 0, true), here);
+    for nonce in 1..4 {
+        mempool.add(pending(1, nonce, 0, false), None);
+    }
+    assert!(
+        !sheds(&mempool, 1),
+        "cancels and what peers let in are no part of it"
+    );
+    let mine = [pending(1, 4, 0, false), pending(1, 5, 0, false)];
+    mine.iter()
+        .for_each(|one| drop(mempool.add(one.clone(), here)));
+    assert!(sheds(&mempool, 1));
+    assert!((mempool.pressure() - 1.0).abs() < 1e-9);
+    assert!(!sheds(&mempool, 2), "but for those who have none of it");
+    mempool.executed(mine[0].key, outcome(0));
+    assert!(!sheds(&mempool, 1));
 }
 
 #[test]
