@@ -197,23 +197,75 @@ mod tests {
     fn executed(window: &Window, commands: usize, after_ms: u64) {
         window.executed(Executed {
             commands,
+            at: TimeMs::new(0),
             after_ms,
             storm: false,
+        });
+    }
+
+    fn stormy(window: &Window, commands: usize, after_ms: u64) {
+        window.executed(Executed {
+            commands,
+            at: TimeMs::new(0),
+            after_ms,
+            storm: true,
         });
     }
 
     fn window() -> Window {
         let window = Window::new(WindowPolicy::default(), 8_192);
         executed(&window, 10, 15);
-        assert_eq!(window.size(), 8_192, "a small block in time says nothing");
+        assert_eq!(
+            window.size(),
+            7_296,
+            "what a small block leaves is forgotten slowly"
+        );
         window
+    }
+
+    #[test]
+    fn what_blocks_do_not_need_is_forgotten_and_a_burst_opens_it_again() {
+        let window = window();
+        for _ in 0..200 {
+            executed(&window, 10, 15);
+        }
+        assert!((1_024..1_040).contains(&window.size()), "not all of it");
+        for _ in 0..10 {
+            executed(&window, window.size(), 20);
+        }
+        assert_eq!(window.size(), 8_192);
+    }
+
+    #[test]
+    fn the_rate_is_that_of_a_second() {
+        let window = window();
+        let at = |at, commands| {
+            let at = TimeMs::new(at);
+            window.executed(Executed {
+                commands,
+                at,
+                after_ms: 15,
+                storm: false,
+            });
+            window.flow().rate
+        };
+        assert_eq!(at(10_000, 30), 30);
+        assert_eq!(at(10_999, 40), 70);
+        assert_eq!(
+            at(11_000, 5),
+            70,
+            "a second that has begun says less than a whole one"
+        );
+        assert_eq!(at(11_500, 100), 105, "until it says more");
+        assert_eq!(at(12_100, 1), 105);
+        assert_eq!(at(14_000, 2), 2, "a venue that stood still");
     }
 
     #[test]
     fn late_blocks_shrink_it_and_full_ones_in_time_open_it_again() {
         let window = window();
         executed(&window, 1_024, 90);
-        assert_eq!(window.size(), 8_192, "not late yet");
+        assert_eq!(window.size(), 6_512, "not late yet, but not needed");
         executed(&window, 1_024, 100);
         assert_eq!(window.size(), 1_792);
         for _ in 0..200 {
@@ -253,20 +305,17 @@ mod tests {
     #[test]
     fn a_storm_shuts_it_further_and_it_opens_when_that_is_over() {
         let window = window();
-        let stormy = |commands, after_ms| {
-            window.executed(Executed {
-                commands,
-                after_ms,
-                storm: true,
-            });
-        };
-        stormy(1_024, 30);
+        stormy(&window, 4_000, 30);
         assert_eq!(window.size(), 8_192, "as quick as at rest");
+        stormy(&window, 8_192, 100);
+        assert_eq!(window.size(), 4_096, "a storm's first blocks are very late");
+        stormy(&window, 4_096, 45);
+        assert_eq!(window.size(), 3_584);
         for _ in 0..200 {
-            stormy(window.size(), 45);
+            stormy(&window, window.size(), 45);
         }
         assert_eq!(window.size(), 64, "orders never stop");
-        stormy(64, 30);
+        stormy(&window, 64, 30);
         assert!(window.size() > 64, "and more go where there is room");
         executed(&window, 0, 45);
         assert_eq!(window.size(), 384);

@@ -12,3 +12,4 @@ mod poison;
 mod storage;
 mod sync;
 mod vectors;
+mod votes;
