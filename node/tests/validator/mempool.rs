@@ -438,8 +438,9 @@ fn each_validator_lets_in_its_part() {
         "cancels and what peers let in are no part of it"
     );
     let mine = [pending(1, 4, 0, false), pending(1, 5, 0, false)];
-    mine.iter()
-        .for_each(|one| drop(mempool.add(one.clone(), here)));
+    for one in &mine {
+        mempool.add(one.clone(), here);
+    }
     assert!(sheds(&mempool, 1));
     assert!((mempool.pressure() - 1.0).abs() < 1e-9);
     assert!(!sheds(&mempool, 2), "but for those who have none of it");
