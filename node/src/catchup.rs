@@ -27,8 +27,9 @@ use crate::shared::{Shared, Stop};
 /// Left by `init`: this folder was never used, so voting from the first view on is safe.
 const FRESH: &str = "fresh";
 /// This node votes; holds the certificate it votes from on, or nothing for the beginning.
-/// A marker of votes in another format has another name, and is not believed.
 const VOTING: &str = "votes";
+/// What it was when all votes were shares of one signature: votes in a format that this program cannot read.
+const VOTED: &str = "voting";
 /// Lies beside consensus's vote journal, so that a marker without the journal is not believed.
 const GUARD: &str = "guard";
 
@@ -67,6 +68,13 @@ async fn set_guard(storage: &impl Storage, prefix: &str) -> io::Result<()> {
 /// When a marker cannot be read or written.
 pub async fn role(storage: &impl Storage, prefix: &str, files: &dyn Files) -> io::Result<Role> {
     let partition = format!("{prefix}{GUARD}");
+    if files.len(VOTED)?.is_some() {
+        return Err(io::Error::other(
+            "this folder's votes are in the format of an earlier build, and who cannot read them might vote \
+             twice. Stop all validators, then rebuild each with the earlier build's published blocks: \
+             `lifeboat recover --new-epoch`",
+        ));
+    }
     let guarded = storage
         .scan(&partition)
         .await
@@ -127,5 +135,28 @@ pub async fn wait_to_vote<E: Clock + Storage>(
         if finalized.changed().await.is_err() {
             return Ok(());
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::files::Memory;
+    use commonware_runtime::{Runner as _, deterministic};
+
+    #[test]
+    fn votes_that_this_program_cannot_read_are_not_passed_over() {
+        deterministic::Runner::default().start(|context| async move {
+            let files = Memory::default();
+            mark_fresh(&files).expect("memory does not fail");
+            for _ in 0..2 {
+                let role = role(&context, "", &files).await;
+                assert!(matches!(role, Ok(Role::Vote(None))));
+            }
+            files.replace(VOTED, b"").expect("memory does not fail");
+            let refused = role(&context, "", &files).await.map(drop);
+            let why = refused.expect_err("it may have voted").to_string();
+            assert!(why.contains("lifeboat recover --new-epoch"), "{why}");
+        });
     }
 }
