@@ -276,11 +276,9 @@ impl Mempool {
     /// Whether a command that a client submits here is refused for want of room, before its signature
     /// is looked at; `coming` more have not been looked at yet. Orders are refused long before anything else is.
     pub fn sheds(&self, command: &Command, len: usize, coming: usize) -> bool {
-        let (line, most) = (
-            self.entries.len() - self.ahead.len() + coming,
-            self.orders_max(),
-        );
-        let is_taken = line >= most || self.local_line + coming >= self.part_of(most);
+        let line = self.entries.len() - self.ahead.len() + coming;
+        let most = self.orders_max();
+        let (local, part) = (self.local_line + coming, self.part_of(most));
         let crammed = line >= 2 * self.limits.orders_max;
         self.is_full(command, len)
             || match Rank::of(command) {
@@ -288,8 +286,11 @@ impl Mempool {
                 Rank::InLine => crammed,
                 Rank::Order => {
                     let own = self.in_line_of(command);
-                    let share = (most / self.lines.len().max(1)).max(1);
-                    crammed || own >= self.limits.orders_per_account_max || is_taken && own >= share
+                    let has_share = |room: usize| own >= (room / self.lines.len().max(1)).max(1);
+                    crammed
+                        || own >= self.limits.orders_per_account_max
+                        || line >= most && has_share(most)
+                        || local >= part && has_share(part)
                 }
             }
     }

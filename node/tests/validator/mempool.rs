@@ -367,9 +367,10 @@ fn fewer_orders_may_wait_when_blocks_are_small() {
         ..MempoolLimits::default()
     };
     let mut mempool = Mempool::new(limits);
-    for nonce in 0..6 {
+    for nonce in 0..5 {
         mempool.add(pending(1, nonce, 0, false), None);
     }
+    mempool.add(pending(2, 0, 0, false), None);
     let next = pending(1, 9, 0, false);
     let (order, len) = (next.checked.command(), next.bytes.len());
     let flow = |window| Flow { window, rate: 100 };
