@@ -248,7 +248,6 @@ fn weigh(
     records: &[Record],
 ) {
     let cancels = &probes.cancels;
-    if let Ok(p) = std::env::var("LB_DUMP") {
         let t: String = cancels
             .iter()
             .map(|c| {
