@@ -17,7 +17,7 @@ use super::load::{Fate, Load, Record};
 use super::maker::Maker;
 use super::quiet::Quiet;
 use super::scene::{DrillError, DrillSettings, Scene, Tell};
-use super::storm::{Orders, Prober, Probes, Signals, Storm, p99, resident_mib};
+use super::storm::{Orders, Prober, Probes, Signals, Storm, p99, percentile, resident_mib};
 use super::strike::strike;
 use crate::evidence::{self, DrillReport, Figures, Moment, Traced, millis, mode_name};
 use crate::market::{Stress, StressFile};
@@ -248,19 +248,6 @@ fn weigh(
     records: &[Record],
 ) {
     let cancels = &probes.cancels;
-        let t: String = cancels
-            .iter()
-            .map(|c| {
-                format!(
-                    "{:.1} {:.1} {:.1}\n",
-                    millis(c.sent),
-                    millis(c.answered),
-                    millis(c.waited)
-                )
-            })
-            .collect();
-        let _ = std::fs::write(p, t);
-    }
     let calm = || cancels.iter().filter(move |probe| probe.sent < began);
     let storm = || {
         let within = began + SETTLING..ended;
@@ -270,6 +257,14 @@ fn weigh(
     };
     let figures = [
         ("cancels_in_the_storm", storm().count() as f64),
+        (
+            "cancel_before_ms_median",
+            percentile(calm().map(|one| one.answered), 50),
+        ),
+        (
+            "cancel_in_storm_ms_median",
+            percentile(storm().map(|one| one.answered), 50),
+        ),
         ("cancel_before_ms_p99", p99(calm().map(|one| one.answered))),
         (
             "cancel_in_storm_ms_p99",

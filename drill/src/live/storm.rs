@@ -379,9 +379,14 @@ pub fn placed(outcome: &Outcome) -> Option<OrderId> {
 
 /// The figure that 99 in 100 of `all` are under, in milliseconds; 0 without any.
 pub fn p99(all: impl Iterator<Item = Duration>) -> f64 {
+    percentile(all, 99)
+}
+
+/// The figure that `percent` in 100 of `all` are at or under, in milliseconds; 0 without any.
+pub fn percentile(all: impl Iterator<Item = Duration>, percent: usize) -> f64 {
     let mut sorted: Vec<f64> = all.map(millis).collect();
     sorted.sort_by(f64::total_cmp);
-    let place = (sorted.len() * 99).div_ceil(100).saturating_sub(1);
+    let place = (sorted.len() * percent).div_ceil(100).saturating_sub(1);
     sorted.get(place).copied().unwrap_or_default()
 }
 
