@@ -29,10 +29,8 @@ use commonware_parallel::Strategy;
 use commonware_utils::iter::NonEmpty;
 use commonware_utils::ordered::Set;
 use commonware_utils::{N3f1, Participant};
+use lifeboat_engine::limits::VALIDATORS_MAX;
 use rand_core::CryptoRng;
-
-/// No committee is larger: certificates of individual signatures are decoded up to this size.
-pub const VALIDATORS_MAX: usize = 100;
 
 type Threshold = threshold::Scheme<PublicKey, MinSig>;
 type ShareSignature = <MinSig as Variant>::Signature;
@@ -100,13 +98,6 @@ pub enum Certificate {
     Collected(Collected),
     /// The committee's signature, of a finalization.
     Recovered(Recovered<MinSig>),
-}
-
-impl Certificate {
-    /// Whether it is of the kind that this subject needs.
-    fn fits<D: Digest>(&self, subject: &Subject<'_, D>) -> bool {
-        is_final(subject) == matches!(self, Self::Recovered(_))
-    }
 }
 
 const POINT: u8 = 0x80;
@@ -268,18 +259,15 @@ impl Verifier for Scheme {
         certificate: &Certificate,
         strategy: &impl Strategy,
     ) -> bool {
-        if !certificate.fits(&subject) {
-            return false;
-        }
-        match (certificate, &self.individual) {
-            (Certificate::Recovered(certificate), _) => {
+        match (is_final(&subject), certificate, &self.individual) {
+            (true, Certificate::Recovered(certificate), _) => {
                 let threshold = &self.threshold;
                 threshold.verify_certificate(rng, subject, certificate, strategy)
             }
-            (Certificate::Collected(certificate), Some(individual)) => {
+            (false, Certificate::Collected(certificate), Some(individual)) => {
                 individual.verify_certificate(rng, subject, certificate, strategy)
             }
-            (Certificate::Collected(_), None) => false,
+            _ => false,
         }
     }
 
@@ -406,8 +394,8 @@ impl certificate::Scheme for Scheme {
         I: Iterator<Item = Attestation<Self>> + Send,
     {
         let votes: Vec<_> = votes.into_iter().collect();
-        let is_share = |vote: &Attestation<Self>| to_share(vote).is_some();
-        if votes.first().is_some_and(is_share) {
+        let first = votes.first().and_then(|vote| vote.signature.get());
+        if matches!(first, Some(Signature::Share(_))) {
             let (shares, wrong) = sort(votes, to_share);
             let shares = of_one_kind(shares, wrong)?;
             let recovered = self.threshold.assemble(shares, strategy)?;

@@ -194,21 +194,23 @@ impl Window {
 mod tests {
     use super::*;
 
-    fn executed(window: &Window, commands: usize, after_ms: u64) {
-        window.executed(Executed {
+    fn block(commands: usize, after_ms: u64) -> Executed {
+        Executed {
             commands,
             at: TimeMs::new(0),
             after_ms,
             storm: false,
-        });
+        }
+    }
+
+    fn executed(window: &Window, commands: usize, after_ms: u64) {
+        window.executed(block(commands, after_ms));
     }
 
     fn stormy(window: &Window, commands: usize, after_ms: u64) {
         window.executed(Executed {
-            commands,
-            at: TimeMs::new(0),
-            after_ms,
             storm: true,
+            ..block(commands, after_ms)
         });
     }
 
@@ -240,12 +242,9 @@ mod tests {
     fn the_rate_is_that_of_a_second() {
         let window = window();
         let at = |at, commands| {
-            let at = TimeMs::new(at);
             window.executed(Executed {
-                commands,
-                at,
-                after_ms: 15,
-                storm: false,
+                at: TimeMs::new(at),
+                ..block(commands, 15)
             });
             window.flow().rate
         };
