@@ -27,9 +27,9 @@ use crate::shared::{Shared, Stop};
 /// Left by `init`: this folder was never used, so voting from the first view on is safe.
 const FRESH: &str = "fresh";
 /// This node votes; holds the certificate it votes from on, or nothing for the beginning.
-const VOTING: &str = "votes";
-/// What it was when all votes were shares of one signature: votes in a format that this program cannot read.
-const VOTED: &str = "voting";
+const VOTING: &str = "votes-2";
+/// What it was in earlier builds: votes in formats that this program cannot read.
+const VOTED: [&str; 2] = ["voting", "votes"];
 /// Lies beside consensus's vote journal, so that a marker without the journal is not believed.
 const GUARD: &str = "guard";
 
@@ -68,12 +68,14 @@ async fn set_guard(storage: &impl Storage, prefix: &str) -> io::Result<()> {
 /// When a marker cannot be read or written.
 pub async fn role(storage: &impl Storage, prefix: &str, files: &dyn Files) -> io::Result<Role> {
     let partition = format!("{prefix}{GUARD}");
-    if files.len(VOTED)?.is_some() {
-        return Err(io::Error::other(
-            "this folder's votes are in the format of an earlier build, and who cannot read them might vote \
-             twice. Stop all validators, then rebuild each with the earlier build's published blocks: \
-             `lifeboat recover --new-epoch`",
-        ));
+    for marker in VOTED {
+        if files.len(marker)?.is_some() {
+            return Err(io::Error::other(
+                "this folder's votes are in the format of an earlier build, and who cannot read them might \
+                 vote twice. Stop all validators, then rebuild each with the earlier build's published \
+                 blocks: `lifeboat recover --new-epoch`",
+            ));
+        }
     }
     let guarded = storage
         .scan(&partition)
@@ -153,10 +155,13 @@ mod tests {
                 let role = role(&context, "", &files).await;
                 assert!(matches!(role, Ok(Role::Vote(None))));
             }
-            files.replace(VOTED, b"").expect("memory does not fail");
-            let refused = role(&context, "", &files).await.map(drop);
-            let why = refused.expect_err("it may have voted").to_string();
-            assert!(why.contains("lifeboat recover --new-epoch"), "{why}");
+            for marker in VOTED {
+                files.replace(marker, b"").expect("memory does not fail");
+                let refused = role(&context, "", &files).await.map(drop);
+                let why = refused.expect_err("it may have voted").to_string();
+                assert!(why.contains("lifeboat recover --new-epoch"), "{why}");
+                files.remove(marker).expect("memory does not fail");
+            }
         });
     }
 }

@@ -19,7 +19,7 @@ use commonware_consensus::marshal::standard::{Deferred, Standard};
 use commonware_consensus::marshal::{self, Update};
 use commonware_consensus::simplex::config::{Floor, ForwardPolicy, SkipPolicy};
 use commonware_consensus::simplex::elector::RoundRobin;
-use commonware_consensus::simplex::types::{Activity, Finalization};
+use commonware_consensus::simplex::types::{Activity, Finalization, Subject};
 use commonware_consensus::simplex::{self, SkipBudget};
 use commonware_consensus::types::{Epoch, ViewDelta};
 use commonware_consensus::{Reporter, Viewable as _};
@@ -49,12 +49,13 @@ use crate::block::{Block, Header};
 use crate::epochs::Epochs;
 use crate::shared::Shared;
 use crate::sync;
+use crate::votes;
 
 /// The runtime a node needs: production's or the simulator's.
 pub trait Environment: Clock + CryptoRng + Spawner + Storage + Metrics {}
 impl<E: Clock + CryptoRng + Spawner + Storage + Metrics> Environment for E {}
 
-pub use crate::votes::Scheme;
+pub use crate::votes::{Scheme, Suspects};
 
 /// A certificate that a block is final.
 pub type Certificate = Finalization<Scheme, BlockDigest>;
@@ -72,6 +73,19 @@ pub fn header_certificate(header: &Header, encoded: Bytes, scheme: &Scheme) -> O
         && certificate.proposal.round.epoch().get() == header.epoch;
     let mut rng = StdRng::from_seed(digest.0);
     (names_block && certificate.verify(&mut rng, scheme, &Sequential)).then_some(certificate)
+}
+
+/// The same certificate for everybody outside, who knows the validators' key and nothing else of them: encoded as ever, its end
+/// is the committee's signature. `None` if it does not verify, or a bad share is in it: then the next block's will do.
+pub fn outward(header: &Header, encoded: Bytes, scheme: &Scheme) -> Option<Vec<u8>> {
+    let mut certificate = header_certificate(header, encoded, scheme)?;
+    let mut rng = StdRng::from_seed(header.digest().0);
+    let subject = Subject::Finalize {
+        proposal: &certificate.proposal,
+    };
+    let recovered = scheme.recover(&mut rng, subject, &certificate.certificate)?;
+    certificate.certificate = votes::Certificate::Recovered(recovered);
+    Some(certificate.encode().to_vec())
 }
 
 /// The library's block store and synchroniser.
@@ -142,7 +156,7 @@ impl Default for Timeouts {
 pub struct Identity {
     /// Its network key.
     pub peer: PeerKey,
-    /// The secret part of it, which signs its votes to notarize and to nullify.
+    /// The secret part of it, which signs its votes.
     pub key: PrivateKey,
     /// Every validator's network key.
     pub committee: Set<PeerKey>,
@@ -150,6 +164,8 @@ pub struct Identity {
     pub polynomial: Sharing<MinSig>,
     /// This validator's share of the signing key.
     pub share: Share,
+    /// Whose shares are looked at before their votes count.
+    pub suspects: Suspects,
 }
 
 impl Identity {
@@ -159,6 +175,7 @@ impl Identity {
             &namespace(chain),
             self.committee.clone(),
             self.polynomial.clone(),
+            self.suspects.clone(),
         )
     }
 
@@ -169,6 +186,7 @@ impl Identity {
             self.committee.clone(),
             self.polynomial.clone(),
             (self.key.clone(), self.share.clone()),
+            self.suspects.clone(),
         )
     }
 }
@@ -429,12 +447,12 @@ where
                 .signer(&chain)
                 .expect("the share fits the committee"),
             from.map_or(Floor::Genesis(genesis), |from| Floor::Finalized(*from)),
-            "votes",
+            "votes-2",
         ),
         Role::Follow => (
             setup.identity.verifier(&chain),
             Floor::Genesis(genesis),
-            "followed",
+            "followed-2",
         ),
     };
     let ms = Duration::from_millis;

@@ -14,6 +14,7 @@ use lifeboat_engine::types::{Digest, Height};
 use lifeboat_engine::{Applied, Block as EngineBlock, CheckedCommand, Event};
 
 use crate::block::{Block, Header};
+use crate::consensus::{Scheme, outward};
 use crate::exits;
 use crate::files::Files;
 use crate::journal::{Reader, Record, Writer};
@@ -45,6 +46,7 @@ pub struct Executor {
     machine: Arc<RwLock<Box<dyn Machine>>>,
     shared: Arc<Shared>,
     files: Arc<dyn Files>,
+    scheme: Scheme,
     journal: Writer,
     quarantine: Quarantine,
     feed: Option<Arc<Feed>>,
@@ -68,6 +70,7 @@ impl Executor {
         blueprint: Arc<dyn Blueprint>,
         shared: Arc<Shared>,
         files: Arc<dyn Files>,
+        scheme: Scheme,
         feed: Option<Arc<Feed>>,
     ) -> Result<Self, Stop> {
         let quarantine =
@@ -91,6 +94,7 @@ impl Executor {
             blueprint,
             shared,
             files,
+            scheme,
             journal,
             quarantine,
             feed,
@@ -258,12 +262,16 @@ impl Executor {
         }
     }
 
-    /// Keeps the first certified header that carries a checkpoint that this node has.
-    fn keep_certified(&mut self, header: &Header, certificate: &[u8]) -> Result<(), Stop> {
+    /// Keeps the first header that carries a checkpoint that this node has, and that everybody outside can be
+    /// shown a certificate of.
+    fn keep_certified(&mut self, header: &Header, certificate: &Bytes) -> Result<(), Stop> {
         let height = self.shared.exits.height_for(header.executed);
         let new = height > self.certified_exits && !certificate.is_empty();
-        if new && self.shared.exits.root_at(height) == Some(header.exit_root) {
-            let kept = exits::note_certified(&*self.files, height, &header.encode(), certificate);
+        if new
+            && self.shared.exits.root_at(height) == Some(header.exit_root)
+            && let Some(outward) = outward(header, certificate.clone(), &self.scheme)
+        {
+            let kept = exits::note_certified(&*self.files, height, &header.encode(), &outward);
             kept.map_err(storage("keeping a certified header"))?;
             self.certified_exits = height;
         }

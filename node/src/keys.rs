@@ -12,16 +12,16 @@ use commonware_cryptography::bls12381::primitives::group::Share;
 use commonware_cryptography::bls12381::primitives::sharing::{Mode, ModeVersion, Sharing};
 use commonware_cryptography::bls12381::primitives::variant::MinSig;
 use commonware_cryptography::ed25519::{PrivateKey, PublicKey as PeerKey};
-use commonware_utils::N3f1;
 use commonware_utils::ordered::Set;
+use commonware_utils::{Faults as _, N3f1};
 use ed25519_zebra::{SigningKey, VerificationKeyBytes};
 use lifeboat_engine::limits::VALIDATORS_MAX;
-use lifeboat_engine::types::PublicKey;
+use lifeboat_engine::types::{ChainId, PublicKey};
 use rand::SeedableRng as _;
 use rand::rngs::StdRng;
 use serde::{Deserialize, Serialize};
 
-use crate::consensus::Identity;
+use crate::consensus::{Identity, Scheme, Suspects, namespace};
 
 /// What is wrong with a key file.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
@@ -150,6 +150,24 @@ impl Committee {
         Sharing::read_cfg(&mut bytes, &(participants, ModeVersion::v0())).map_err(|_| malformed)
     }
 
+    /// What checks votes and certificates.
+    ///
+    /// # Errors
+    /// When the keys are malformed.
+    pub fn verifier(&self, chain: &ChainId) -> Result<Scheme, KeyError> {
+        let keys = self.network_keys()?;
+        let polynomial = self.polynomial()?;
+        if polynomial.required() != N3f1::quorum(keys.len()) {
+            return Err(KeyError::Malformed("polynomial"));
+        }
+        Ok(Scheme::verifier(
+            &namespace(chain),
+            Set::from_iter_dedup(keys),
+            polynomial,
+            Suspects::default(),
+        ))
+    }
+
     /// The venue's signing key, compressed: what a light client or a contract checks against.
     ///
     /// # Errors
@@ -162,11 +180,7 @@ impl Committee {
     ///
     /// # Errors
     /// When something is malformed or does not belong together.
-    pub fn identity(
-        &self,
-        secrets: &SecretKeys,
-        chain: &lifeboat_engine::types::ChainId,
-    ) -> Result<Identity, KeyError> {
+    pub fn identity(&self, secrets: &SecretKeys, chain: &ChainId) -> Result<Identity, KeyError> {
         let keys = self.network_keys()?;
         let key = secrets.network()?;
         let identity = Identity {
@@ -175,6 +189,7 @@ impl Committee {
             committee: Set::from_iter_dedup(keys.iter().cloned()),
             polynomial: self.polynomial()?,
             share: secrets.share()?,
+            suspects: Suspects::default(),
         };
         let ordered = identity.committee.iter().eq(keys.iter());
         let place = keys.iter().position(|key| *key == identity.peer);

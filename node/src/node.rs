@@ -151,6 +151,7 @@ where
         setup.blueprint.clone(),
         shared.clone(),
         setup.files.clone(),
+        setup.identity.verifier(&shared.chain),
         feed.clone(),
     )?;
     shared

@@ -276,16 +276,18 @@ impl<E: Environment> Recovery<E> {
         let genesis = genesis_block(&*config.venue);
         let tuning = config.tuning;
         let shared = Arc::new(Shared::new(&genesis, tuning.pacing, tuning.mempool));
+        let scheme = config.identity.verifier(&config.venue.chain());
         let executor = Executor::open(
             config.venue.clone(),
             shared.clone(),
             Arc::new(disk.clone()),
+            scheme.clone(),
             None,
         )?;
         let stores = open_archives(context, "", page_cache()).await;
         let last = (Height::new(0), genesis.header().digest());
         let mut recovery = Self {
-            scheme: config.identity.verifier(&config.venue.chain()),
+            scheme,
             config: config.clone(),
             disk,
             shared,

@@ -14,7 +14,7 @@ use lifeboat_engine::types::{Digest, Height};
 
 use crate::block::{Block, Header};
 use crate::config::{ConfigError, NodeFile, read_committee, read_venue};
-use crate::consensus::{Scheme, certificate_of, namespace};
+use crate::consensus::{Scheme, certificate_of};
 use crate::files::{Disk, Files};
 use crate::journal::{JournalError, Reader};
 use crate::keys::KeyError;
@@ -314,17 +314,14 @@ pub fn state_after(
     Ok(replay.machine)
 }
 
-/// The venue's genesis and the validators' key, as they lie in a folder.
+/// The venue's genesis and what checks the validators' certificates, as they lie in a folder.
 ///
 /// # Errors
 /// The file that is missing or wrong.
 pub fn public_part(folder: &Path) -> Result<(Venue, Scheme), VerifyError> {
     let venue = read_venue(&folder.join("genesis.bin"))?;
     let committee = read_committee(folder)?;
-    let scheme = Scheme::certificate_verifier(
-        &namespace(&venue.genesis().chain),
-        *committee.polynomial()?.public(),
-    );
+    let scheme = committee.verifier(&venue.genesis().chain)?;
     Ok((venue, scheme))
 }
 

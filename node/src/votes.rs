@@ -1,71 +1,74 @@
 //! How validators sign their votes.
 //!
-//! **Owns** the choice of a signature for each kind of vote. A vote to finalize is a share of the committee's
-//! BLS12-381 signature: the certificate made of them leaves the venue, and is one short signature that a contract
-//! checks. Votes to notarize and to nullify only move the validators themselves from view to view; nobody else
-//! reads their certificates. They are ed25519 signatures by the network keys, which cost a thirtieth to
-//! check, and everybody waits for them twice a block less. **Never** takes a certificate of one kind for the
-//! other: which one a subject needs is decided by the subject.
+//! **Owns** what a vote carries. Every vote is signed with the validator's ed25519 network key, and validators believe
+//! that signature: it costs a thirtieth of a BLS12-381 signature to check, and everybody waits for votes three times a
+//! block. A vote to finalize carries the validator's share of the committee's BLS12-381 signature too, under the
+//! same signature, unlooked at. Whoever needs a certificate that leaves the venue, one short signature that a contract
+//! checks, puts the shares together and checks the sum then ([`Scheme::recover`]). **Never** takes votes of one
+//! kind for those of another, nor a share for good because its sender signed it.
 
 use std::collections::BTreeSet;
+use std::sync::{Arc, Mutex};
 
-use bytes::BufMut;
+use bytes::{BufMut, Bytes};
 use commonware_codec::types::lazy::Lazy;
-use commonware_codec::{Buf, EncodeSize, Error, FixedSize, Read, ReadExt as _, Write};
+use commonware_codec::{Buf, EncodeSize, Error, FixedSize};
+use commonware_codec::{Read, ReadExt as _, Write};
 use commonware_consensus::simplex::scheme::bls12381_threshold::standard as threshold;
-use commonware_consensus::simplex::scheme::ed25519 as individual;
+use commonware_consensus::simplex::scheme::{Namespace, ed25519 as individual};
 use commonware_consensus::simplex::types::Subject;
 use commonware_cryptography::bls12381::certificate::threshold::Certificate as Recovered;
 use commonware_cryptography::bls12381::primitives::group::Share;
 use commonware_cryptography::bls12381::primitives::sharing::Sharing;
 use commonware_cryptography::bls12381::primitives::variant::{MinSig, Variant};
 use commonware_cryptography::certificate::{
-    self, AssemblyError, Attestation, Membership, Verification, Verifier,
+    self, AssemblyError, Attestation, Membership, Scheme as _, Subject as _, Verification, Verifier,
 };
 use commonware_cryptography::ed25519::certificate::Certificate as Collected;
 use commonware_cryptography::ed25519::{PrivateKey, PublicKey, Signature as IndividualSignature};
-use commonware_cryptography::{Digest, Signer as _};
-use commonware_parallel::Strategy;
+use commonware_cryptography::{BatchEntry, BatchVerifier as _, Digest, Signer as _, Verifier as _};
+use commonware_parallel::{Sequential, Strategy};
 use commonware_utils::iter::NonEmpty;
-use commonware_utils::ordered::Set;
+use commonware_utils::ordered::{Quorum as _, Set};
 use commonware_utils::{N3f1, Participant};
 use lifeboat_engine::limits::VALIDATORS_MAX;
 use rand_core::CryptoRng;
 
+use crate::shared::lock;
+
 type Threshold = threshold::Scheme<PublicKey, MinSig>;
 type ShareSignature = <MinSig as Variant>::Signature;
 
-/// The signature of one vote.
+/// Bytes of a share's signature.
+pub const SHARE_BYTES: usize = ShareSignature::SIZE;
+/// A share's signature, which nobody has looked at: a compressed point of G1, or anything.
+pub type UncheckedShare = [u8; SHARE_BYTES];
+
+/// The signature of one vote, by the validator's network key.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
 pub enum Signature {
-    /// By the validator's network key, of a vote to notarize or to nullify.
-    Individual(IndividualSignature),
-    /// With the validator's share, of a vote to finalize.
-    Share(ShareSignature),
+    /// Of a vote to notarize or to nullify.
+    Moving(IndividualSignature),
+    /// Of a vote to finalize, and of the share that goes with it.
+    Final(IndividualSignature, UncheckedShare),
 }
 
-const INDIVIDUAL: u8 = 0;
-const SHARE: u8 = 1;
-/// A share's signature is shorter than an individual one.
-const PADDING: usize = IndividualSignature::SIZE - ShareSignature::SIZE;
+const MOVING: u8 = 0;
+const FINAL: u8 = 1;
 
 impl FixedSize for Signature {
-    const SIZE: usize = 1 + IndividualSignature::SIZE;
+    const SIZE: usize = 1 + IndividualSignature::SIZE + SHARE_BYTES;
 }
 
 impl Write for Signature {
     fn write(&self, out: &mut impl BufMut) {
-        match self {
-            Self::Individual(signature) => {
-                out.put_u8(INDIVIDUAL);
-                signature.write(out);
-            }
-            Self::Share(signature) => {
-                out.put_u8(SHARE);
-                signature.write(out);
-                out.put_bytes(0, PADDING);
-            }
-        }
+        let (kind, signature, share) = match self {
+            Self::Moving(signature) => (MOVING, signature, &[0; SHARE_BYTES]),
+            Self::Final(signature, share) => (FINAL, signature, share),
+        };
+        out.put_u8(kind);
+        signature.write(out);
+        share.write(out);
     }
 }
 
@@ -73,39 +76,51 @@ impl Read for Signature {
     type Cfg = ();
 
     fn read_cfg(bytes: &mut impl Buf, (): &()) -> Result<Self, Error> {
-        match u8::read(bytes)? {
-            INDIVIDUAL => Ok(Self::Individual(IndividualSignature::read(bytes)?)),
-            SHARE => {
-                let signature = ShareSignature::read(bytes)?;
-                let padding = <[u8; PADDING]>::read(bytes)?;
-                match padding == [0; PADDING] {
-                    true => Ok(Self::Share(signature)),
-                    false => Err(Error::Invalid("votes::Signature", "padding is not zero")),
-                }
-            }
+        let kind = u8::read(bytes)?;
+        let signature = IndividualSignature::read(bytes)?;
+        let share = UncheckedShare::read(bytes)?;
+        match kind {
+            MOVING if share == [0; SHARE_BYTES] => Ok(Self::Moving(signature)),
+            MOVING => Err(Error::Invalid("votes::Signature", "padding is not zero")),
+            FINAL => Ok(Self::Final(signature, share)),
             other => Err(Error::InvalidEnum(other)),
         }
     }
 }
 
-/// A quorum's word on a vote.
-///
-/// Encoded without a tag, so that a certificate of finality is what it always was: the first bit of a compressed
-/// point is set, that of a count of signers is not.
+/// A quorum's signatures of votes to finalize, each with a share that nobody has looked at.
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
+pub struct Shared {
+    signatures: Collected,
+    shares: Vec<UncheckedShare>,
+}
+
+/// A quorum's word on a vote. Encoded, the first byte tells which: the first bit of a compressed point is set, a
+/// count of signers begins with a zero.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
 pub enum Certificate {
-    /// The signatures of its members, of a notarization or a nullification.
+    /// Of a notarization or a nullification.
     Collected(Collected),
-    /// The committee's signature, of a finalization.
+    /// Of a finalization, among validators.
+    Shared(Shared),
+    /// Of a finalization, for everybody else: the committee's own signature.
     Recovered(Recovered<MinSig>),
 }
 
 const POINT: u8 = 0x80;
+const SHARED: u8 = 0x40;
 
 impl Write for Certificate {
     fn write(&self, out: &mut impl BufMut) {
         match self {
             Self::Collected(certificate) => certificate.write(out),
+            Self::Shared(certificate) => {
+                out.put_u8(SHARED);
+                certificate.signatures.write(out);
+                for share in &certificate.shares {
+                    share.write(out);
+                }
+            }
             Self::Recovered(certificate) => certificate.write(out),
         }
     }
@@ -115,6 +130,9 @@ impl EncodeSize for Certificate {
     fn encode_size(&self) -> usize {
         match self {
             Self::Collected(certificate) => certificate.encode_size(),
+            Self::Shared(Shared { signatures, shares }) => {
+                1 + signatures.encode_size() + shares.len() * SHARE_BYTES
+            }
             Self::Recovered(certificate) => certificate.encode_size(),
         }
     }
@@ -125,23 +143,67 @@ impl Read for Certificate {
 
     fn read_cfg(bytes: &mut impl Buf, (): &()) -> Result<Self, Error> {
         let first = bytes.chunk().first().copied().ok_or(Error::EndOfBuffer)?;
-        Ok(match first & POINT {
-            0 => Self::Collected(Collected::read_cfg(bytes, &VALIDATORS_MAX)?),
-            _ => Self::Recovered(Recovered::read(bytes)?),
-        })
+        if first & POINT != 0 {
+            return Ok(Self::Recovered(Recovered::read(bytes)?));
+        }
+        if first != SHARED {
+            return Ok(Self::Collected(Collected::read_cfg(
+                bytes,
+                &VALIDATORS_MAX,
+            )?));
+        }
+        bytes.advance(1);
+        let signatures = Collected::read_cfg(bytes, &VALIDATORS_MAX)?;
+        let shares = signatures
+            .signers
+            .iter()
+            .map(|_| UncheckedShare::read(bytes));
+        let shares = shares.collect::<Result<_, _>>()?;
+        Ok(Self::Shared(Shared { signatures, shares }))
     }
+}
+
+/// Validators whose shares were found to be bad: theirs are looked at before their votes count. Clones share it.
+#[derive(Clone, Debug, Default)]
+pub struct Suspects(Arc<Mutex<BTreeSet<Participant>>>);
+
+impl Suspects {
+    fn add(&self, found: impl IntoIterator<Item = Participant>) {
+        lock(&self.0).extend(found);
+    }
+
+    /// Whether one validator is.
+    pub fn contains(&self, validator: Participant) -> bool {
+        lock(&self.0).contains(&validator)
+    }
+}
+
+/// Signs and checks votes and certificates.
+#[derive(Clone, Debug)]
+pub struct Scheme {
+    individual: individual::Scheme,
+    threshold: Threshold,
+    namespace: Namespace,
+    key: Option<PrivateKey>,
+    suspects: Suspects,
 }
 
 fn is_final<D: Digest>(subject: &Subject<'_, D>) -> bool {
     matches!(subject, Subject::Finalize { .. })
 }
 
-/// Signs and checks votes and certificates, or certificates of finality alone.
-#[derive(Clone, Debug)]
-pub struct Scheme {
-    threshold: Threshold,
-    /// None for who checks finality only and need not know the committee.
-    individual: Option<individual::Scheme>,
+/// What a validator signs who votes to finalize with this share.
+fn with_share<D: Digest>(subject: &Subject<'_, D>, share: &UncheckedShare) -> Vec<u8> {
+    [&subject.message()[..], share].concat()
+}
+
+/// A vote to finalize as its signature is checked.
+struct FinalVote<'a> {
+    signer: Participant,
+    key: &'a PublicKey,
+    message: Vec<u8>,
+    signature: &'a IndividualSignature,
+    share: UncheckedShare,
 }
 
 impl Scheme {
@@ -151,16 +213,18 @@ impl Scheme {
         committee: Set<PublicKey>,
         polynomial: Sharing<MinSig>,
         (key, share): (PrivateKey, Share),
+        suspects: Suspects,
     ) -> Option<Self> {
         let place = committee.position(&key.public_key())?;
         if place != usize::from(share.index) {
             return None;
         }
-        let individual = individual::Scheme::signer(namespace, committee.clone(), key)?;
-        let threshold = Threshold::signer(namespace, committee, polynomial, share)?;
         Some(Self {
-            threshold,
-            individual: Some(individual),
+            individual: individual::Scheme::signer(namespace, committee.clone(), key.clone())?,
+            threshold: Threshold::signer(namespace, committee, polynomial, share)?,
+            namespace: Namespace::new(namespace),
+            key: Some(key),
+            suspects,
         })
     }
 
@@ -169,81 +233,180 @@ impl Scheme {
         namespace: &[u8],
         committee: Set<PublicKey>,
         polynomial: Sharing<MinSig>,
+        suspects: Suspects,
     ) -> Self {
-        let individual = individual::Scheme::verifier(namespace, committee.clone());
         Self {
+            individual: individual::Scheme::verifier(namespace, committee.clone()),
             threshold: Threshold::verifier(namespace, committee, polynomial),
-            individual: Some(individual),
+            namespace: Namespace::new(namespace),
+            key: None,
+            suspects,
         }
     }
 
-    /// Checks certificates of finality, by the committee's key alone.
-    pub fn certificate_verifier(namespace: &[u8], key: <MinSig as Variant>::Public) -> Self {
-        Self {
-            threshold: Threshold::certificate_verifier(namespace, key),
-            individual: None,
+    /// The committee's own signature of what a certificate makes final, for those who know nothing but its key.
+    /// `None` when one of the shares is bad: who sent it is a suspect then, and the certificate of a later
+    /// block will do.
+    pub fn recover<D: Digest>(
+        &self,
+        rng: &mut impl CryptoRng,
+        subject: Subject<'_, D>,
+        certificate: &Certificate,
+    ) -> Option<Recovered<MinSig>> {
+        let (threshold, strategy) = (&self.threshold, &Sequential);
+        let holds = |rng: &mut _, recovered: &Recovered<MinSig>| {
+            is_final(&subject) && threshold.verify_certificate(rng, subject, recovered, strategy)
+        };
+        let shared = match certificate {
+            Certificate::Recovered(recovered) => {
+                return holds(rng, recovered).then(|| recovered.clone());
+            }
+            Certificate::Shared(shared) => shared,
+            Certificate::Collected(_) => return None,
+        };
+        let signers = shared.signatures.signers.iter();
+        let shares = signers.zip(&shared.shares);
+        let shares: Vec<_> = shares
+            .map(|(signer, share)| to_share(signer, share))
+            .collect();
+        let votes = NonEmpty::try_new(shares.iter().cloned())?;
+        let recovered = threshold.assemble(votes, strategy).ok();
+        if let Some(recovered) = recovered.filter(|recovered| holds(rng, recovered)) {
+            return Some(recovered);
         }
+        let found = threshold.verify_attestations(rng, subject, shares, strategy);
+        tracing::warn!(validators = ?found.invalid, "sent bad shares of the committee's signature");
+        self.suspects.add(found.invalid);
+        None
+    }
+
+    /// The parts of a vote to finalize; `None` if it is another, or a stranger's.
+    fn final_vote<'a, D: Digest>(
+        &'a self,
+        subject: &Subject<'_, D>,
+        vote: &'a Attestation<Self>,
+    ) -> Option<FinalVote<'a>> {
+        match vote.signature.get()? {
+            Signature::Moving(_) => None,
+            Signature::Final(signature, share) => Some(FinalVote {
+                signer: vote.signer,
+                key: self.participants().key(vote.signer)?,
+                message: with_share(subject, share),
+                signature,
+                share: *share,
+            }),
+        }
+    }
+
+    fn are_signed<R: CryptoRng>(
+        &self,
+        rng: &mut R,
+        votes: &[FinalVote<'_>],
+        strategy: &impl Strategy,
+    ) -> bool {
+        let namespace = &self.namespace.finalize;
+        PublicKey::verify_batch(
+            rng,
+            votes,
+            |_, vote| BatchEntry {
+                namespace,
+                message: &vote.message,
+                public_key: vote.key,
+                signature: vote.signature,
+            },
+            strategy,
+        )
+    }
+
+    /// Whether a vote's share is good, if its sender is a suspect.
+    fn share_holds<R: CryptoRng, D: Digest>(
+        &self,
+        rng: &mut R,
+        subject: Subject<'_, D>,
+        vote: &FinalVote<'_>,
+        strategy: &impl Strategy,
+    ) -> bool {
+        let suspect = self.suspects.contains(vote.signer);
+        !suspect || {
+            let (threshold, share) = (&self.threshold, to_share(vote.signer, &vote.share));
+            threshold.verify_attestation(rng, subject, &share, strategy)
+        }
+    }
+
+    /// Which of these validators' votes to finalize do not hold.
+    fn broken<R: CryptoRng, D: Digest>(
+        &self,
+        rng: &mut R,
+        subject: Subject<'_, D>,
+        votes: &[Attestation<Self>],
+        strategy: &impl Strategy,
+    ) -> BTreeSet<Participant> {
+        let parts = votes
+            .iter()
+            .map(|vote| (vote.signer, self.final_vote(&subject, vote)));
+        let (right, wrong): (Vec<_>, Vec<_>) = parts.partition(|(_, parts)| parts.is_some());
+        let right: Vec<_> = right.into_iter().filter_map(|(_, parts)| parts).collect();
+        let mut broken: BTreeSet<_> = wrong.into_iter().map(|(signer, _)| signer).collect();
+        if !right.is_empty() && !self.are_signed(rng, &right, strategy) {
+            let namespace = &self.namespace.finalize;
+            let signed =
+                |vote: &&FinalVote<'_>| vote.key.verify(namespace, &vote.message, vote.signature);
+            let unsigned = right.iter().filter(|vote| !signed(vote));
+            broken.extend(unsigned.map(|vote| vote.signer));
+        }
+        let mut lies = |vote: &&FinalVote<'_>| !self.share_holds(rng, subject, vote, strategy);
+        broken.extend(right.iter().filter(&mut lies).map(|vote| vote.signer));
+        broken
+    }
+
+    fn are_a_quorum<R: CryptoRng, D: Digest>(
+        &self,
+        rng: &mut R,
+        subject: Subject<'_, D>,
+        shared: &Shared,
+        strategy: &impl Strategy,
+    ) -> bool {
+        let Shared { signatures, shares } = shared;
+        let count = signatures.signatures.len();
+        let quorum = self.participants().quorum::<N3f1>() as usize;
+        if signatures.signers.len() != self.participants().len()
+            || signatures.signers.count() != count
+            || shares.len() != count
+            || count < quorum
+        {
+            return false;
+        }
+        let signed = signatures.signers.iter().zip(&signatures.signatures);
+        let votes = signed.zip(shares).map(|((signer, signature), share)| {
+            Some(FinalVote {
+                signer,
+                key: self.participants().key(signer)?,
+                message: with_share(&subject, share),
+                signature: signature.get()?,
+                share: *share,
+            })
+        });
+        let votes: Option<Vec<_>> = votes.collect();
+        votes.is_some_and(|votes| self.are_signed(rng, &votes, strategy))
     }
 }
 
+fn to_share(signer: Participant, share: &UncheckedShare) -> Attestation<Threshold> {
+    Attestation {
+        signer,
+        signature: Lazy::deferred(&mut Bytes::copy_from_slice(share), ()),
+    }
+}
+
+/// The plain signature of a vote to notarize or to nullify.
 fn to_individual(vote: &Attestation<Scheme>) -> Option<Attestation<individual::Scheme>> {
     match vote.signature.get()? {
-        Signature::Individual(signature) => Some(Attestation {
+        Signature::Moving(signature) => Some(Attestation {
             signer: vote.signer,
             signature: Lazy::from(signature.clone()),
         }),
-        Signature::Share(_) => None,
+        Signature::Final(..) => None,
     }
-}
-
-fn to_share(vote: &Attestation<Scheme>) -> Option<Attestation<Threshold>> {
-    match vote.signature.get()? {
-        Signature::Share(signature) => Some(Attestation {
-            signer: vote.signer,
-            signature: Lazy::from(*signature),
-        }),
-        Signature::Individual(_) => None,
-    }
-}
-
-/// Those of `votes` that are of the right kind, and who sent another.
-fn sort<S: certificate::Scheme>(
-    votes: impl IntoIterator<Item = Attestation<Scheme>>,
-    kind: impl Fn(&Attestation<Scheme>) -> Option<Attestation<S>>,
-) -> (Vec<Attestation<S>>, BTreeSet<Participant>) {
-    let mut wrong = BTreeSet::new();
-    let right = votes.into_iter().filter_map(|vote| {
-        let converted = kind(&vote);
-        if converted.is_none() {
-            wrong.insert(vote.signer);
-        }
-        converted
-    });
-    (right.collect(), wrong)
-}
-
-/// What was found about votes of one kind, with those of another kind as invalid.
-fn found<S: certificate::Scheme>(
-    found: Verification<S>,
-    mut wrong: BTreeSet<Participant>,
-    wrap: impl Fn(&S::Signature) -> Signature,
-) -> Verification<Scheme> {
-    wrong.extend(found.invalid);
-    let valid = found.verified.iter().filter_map(|vote| {
-        Some(Attestation {
-            signer: vote.signer,
-            signature: Lazy::from(wrap(vote.signature.get()?)),
-        })
-    });
-    Verification::new(valid.collect(), wrong.into_iter().collect())
-}
-
-fn wrap_individual(signature: &IndividualSignature) -> Signature {
-    Signature::Individual(signature.clone())
-}
-
-fn wrap_share(signature: &ShareSignature) -> Signature {
-    Signature::Share(*signature)
 }
 
 impl Verifier for Scheme {
@@ -259,13 +422,17 @@ impl Verifier for Scheme {
         certificate: &Certificate,
         strategy: &impl Strategy,
     ) -> bool {
-        match (is_final(&subject), certificate, &self.individual) {
-            (true, Certificate::Recovered(certificate), _) => {
-                let threshold = &self.threshold;
-                threshold.verify_certificate(rng, subject, certificate, strategy)
+        match (is_final(&subject), certificate) {
+            (true, Certificate::Shared(shared)) => {
+                self.are_a_quorum(rng, subject, shared, strategy)
             }
-            (false, Certificate::Collected(certificate), Some(individual)) => {
-                individual.verify_certificate(rng, subject, certificate, strategy)
+            (true, Certificate::Recovered(recovered)) => {
+                let threshold = &self.threshold;
+                threshold.verify_certificate(rng, subject, recovered, strategy)
+            }
+            (false, Certificate::Collected(collected)) => {
+                let individual = &self.individual;
+                individual.verify_certificate(rng, subject, collected, strategy)
             }
             _ => false,
         }
@@ -276,8 +443,9 @@ impl Verifier for Scheme {
     }
 
     fn max_certificate_size(participants: u32) -> usize {
-        let collected = individual::Scheme::max_certificate_size(participants);
-        collected.max(Threshold::max_certificate_size(participants))
+        let signatures = individual::Scheme::max_certificate_size(participants);
+        let shared = 1 + signatures + participants as usize * SHARE_BYTES;
+        shared.max(Threshold::max_certificate_size(participants))
     }
 
     fn certificate_codec_config(&self) {}
@@ -299,10 +467,17 @@ impl certificate::Scheme for Scheme {
     fn sign<D: Digest>(&self, subject: Subject<'_, D>) -> Option<Attestation<Self>> {
         let (signer, signature) = if is_final(&subject) {
             let vote = self.threshold.sign(subject)?;
-            (vote.signer, wrap_share(vote.signature.get()?))
+            let mut share = [0; SHARE_BYTES];
+            vote.signature.get()?.write(&mut &mut share[..]);
+            let message = with_share(&subject, &share);
+            let signature = self.key.as_ref()?.sign(&self.namespace.finalize, &message);
+            (vote.signer, Signature::Final(signature, share))
         } else {
-            let vote = self.individual.as_ref()?.sign(subject)?;
-            (vote.signer, wrap_individual(vote.signature.get()?))
+            let vote = self.individual.sign(subject)?;
+            (
+                vote.signer,
+                Signature::Moving(vote.signature.get()?.clone()),
+            )
         };
         Some(Attestation {
             signer,
@@ -318,16 +493,13 @@ impl certificate::Scheme for Scheme {
         strategy: &impl Strategy,
     ) -> bool {
         if is_final(&subject) {
-            let share = to_share(vote);
-            return share.is_some_and(|share| {
-                let threshold = &self.threshold;
-                threshold.verify_attestation(rng, subject, &share, strategy)
-            });
+            let votes = std::slice::from_ref(vote);
+            return self.broken(rng, subject, votes, strategy).is_empty();
         }
-        let (Some(individual), Some(vote)) = (&self.individual, to_individual(vote)) else {
-            return false;
-        };
-        individual.verify_attestation(rng, subject, &vote, strategy)
+        to_individual(vote).is_some_and(|vote| {
+            let individual = &self.individual;
+            individual.verify_attestation(rng, subject, &vote, strategy)
+        })
     }
 
     fn verify_attestations<R, D, I>(
@@ -343,20 +515,21 @@ impl certificate::Scheme for Scheme {
         I: IntoIterator<Item = Attestation<Self>>,
         I::IntoIter: Send,
     {
-        if is_final(&subject) {
-            let (votes, wrong) = sort(votes, to_share);
-            let threshold = &self.threshold;
-            let checked = threshold.verify_attestations(rng, subject, votes, strategy);
-            return found(checked, wrong, wrap_share);
-        }
-        let (votes, wrong) = sort(votes, to_individual);
-        match &self.individual {
-            Some(individual) => {
-                let checked = individual.verify_attestations(rng, subject, votes, strategy);
-                found(checked, wrong, wrap_individual)
-            }
-            None => Verification::new(Vec::new(), wrong.into_iter().collect()),
-        }
+        let votes: Vec<_> = votes.into_iter().collect();
+        let invalid: BTreeSet<_> = if is_final(&subject) {
+            self.broken(rng, subject, &votes, strategy)
+        } else {
+            let plain: Vec<_> = votes.iter().filter_map(to_individual).collect();
+            let wrong = votes.iter().filter(|vote| to_individual(vote).is_none());
+            let wrong = wrong.map(|vote| vote.signer);
+            let individual = &self.individual;
+            let found = individual.verify_attestations(rng, subject, plain, strategy);
+            wrong.chain(found.invalid).collect()
+        };
+        let valid = votes
+            .into_iter()
+            .filter(|vote| !invalid.contains(&vote.signer));
+        Verification::new(valid.collect(), invalid.into_iter().collect())
     }
 
     fn optimistic_assemble<'a, R, D, I, J>(
@@ -375,11 +548,6 @@ impl certificate::Scheme for Scheme {
         J: IntoIterator<Item = &'a Attestation<Self>>,
         J::IntoIter: Send,
     {
-        if is_final(&subject) {
-            return certificate::optimistic_assemble::<Self, _, D, _, _>(
-                self, rng, subject, pending, verified, strategy,
-            );
-        }
         certificate::verify_then_assemble::<Self, _, D, _, _>(
             self, rng, subject, pending, verified, strategy,
         )
@@ -393,34 +561,37 @@ impl certificate::Scheme for Scheme {
     where
         I: Iterator<Item = Attestation<Self>> + Send,
     {
-        let votes: Vec<_> = votes.into_iter().collect();
-        let first = votes.first().and_then(|vote| vote.signature.get());
-        if matches!(first, Some(Signature::Share(_))) {
-            let (shares, wrong) = sort(votes, to_share);
-            let shares = of_one_kind(shares, wrong)?;
-            let recovered = self.threshold.assemble(shares, strategy)?;
-            return Ok(Certificate::Recovered(recovered));
+        let mut votes: Vec<_> = votes.into_iter().collect();
+        votes.sort_by_key(|vote| vote.signer);
+        let mut shares = Vec::new();
+        let mut signatures = Vec::with_capacity(votes.len());
+        for vote in &votes {
+            let malformed = AssemblyError::MalformedSignature(vote.signer);
+            let signature = match vote.signature.get().ok_or(malformed)? {
+                Signature::Moving(signature) => signature,
+                Signature::Final(signature, share) => {
+                    shares.push(*share);
+                    signature
+                }
+            };
+            signatures.push(Attestation {
+                signer: vote.signer,
+                signature: Lazy::from(signature.clone()),
+            });
         }
-        let (votes, wrong) = sort(votes, to_individual);
-        let votes = of_one_kind(votes, wrong)?;
-        let individual = self.individual.as_ref();
-        let individual = individual.ok_or(AssemblyError::RecoveryFailed)?;
-        let collected = individual.assemble(votes, strategy)?;
-        Ok(Certificate::Collected(collected))
+        if !shares.is_empty() && shares.len() != votes.len() {
+            return Err(AssemblyError::RecoveryFailed);
+        }
+        let signatures = NonEmpty::try_new(signatures.into_iter());
+        let signatures = signatures.ok_or(AssemblyError::RecoveryFailed)?;
+        let signatures = self.individual.assemble(signatures, strategy)?;
+        Ok(match shares.is_empty() {
+            true => Certificate::Collected(signatures),
+            false => Certificate::Shared(Shared { signatures, shares }),
+        })
     }
 
     fn is_attributable() -> bool {
         false
     }
-}
-
-/// Votes that are all of one kind.
-fn of_one_kind<T>(
-    votes: Vec<T>,
-    wrong: BTreeSet<Participant>,
-) -> Result<NonEmpty<std::vec::IntoIter<T>>, AssemblyError> {
-    if let Some(signer) = wrong.first() {
-        return Err(AssemblyError::MalformedSignature(*signer));
-    }
-    NonEmpty::try_new(votes.into_iter()).ok_or(AssemblyError::RecoveryFailed)
 }

@@ -9,7 +9,7 @@ use lifeboat_proof::exit::{SavedProof, Subject, prove_withdrawal};
 
 use super::archive::Held;
 use super::proof::check;
-use crate::consensus::{Scheme, certificate_of};
+use crate::consensus::{Scheme, outward};
 use crate::files::Files;
 use crate::journal::{JournalError, Reader};
 use crate::machine::Blueprint;
@@ -120,13 +120,8 @@ fn carried(
         if !wanted || record.certificate.is_empty() || found.contains_key(&height) {
             continue;
         }
-        if certificate_of(&record.block, &record.certificate, scheme).is_some() {
-            let bytes = (
-                height,
-                header.encode().to_vec(),
-                record.certificate.to_vec(),
-            );
-            found.insert(height, bytes);
+        if let Some(certificate) = outward(header, record.certificate.clone(), scheme) {
+            found.insert(height, (height, header.encode().to_vec(), certificate));
         }
     }
     Ok(found.pop_last().map(|(_, certified)| certified))

@@ -26,7 +26,9 @@ use rand::rngs::StdRng;
 use tokio::sync::oneshot;
 
 use crate::catchup::mark_fresh;
-use crate::consensus::{CHANNEL_QUOTA, CHANNELS, Identity, Scheme, Transport, message_bytes_max};
+use crate::consensus::{
+    CHANNEL_QUOTA, CHANNELS, Identity, Scheme, Suspects, Transport, message_bytes_max,
+};
 use crate::epochs::Epochs;
 use crate::files::Memory;
 use crate::handle::NodeHandle;
@@ -156,6 +158,7 @@ impl Cluster {
                     .get_value(peer)
                     .expect("every peer has a share")
                     .clone(),
+                suspects: Suspects::default(),
             },
             files: Memory::default(),
             incarnation: 0,

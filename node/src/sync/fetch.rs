@@ -272,7 +272,7 @@ async fn download(
 mod tests {
     use super::*;
     use crate::block::Block;
-    use crate::consensus::namespace;
+    use crate::consensus::{Suspects, namespace};
     use crate::files::Memory;
     use crate::shared::Frontier;
     use crate::sim::TallyBlueprint;
@@ -295,7 +295,9 @@ mod tests {
         let committee: Set<ed25519::PublicKey> = Set::from_iter_dedup(keys);
         let mut rng = StdRng::seed_from_u64(1);
         let mode = SharingMode::NonZeroCounter;
-        let dealt = deal::<MinSig, _, N3f1>(&mut rng, mode, committee).expect("a committee");
+        let dealt = deal::<MinSig, _, N3f1>(&mut rng, mode, committee.clone());
+        let (output, _) = dealt.expect("a committee");
+        let polynomial = output.public().clone();
         let blueprint = TallyBlueprint {
             chain: CHAIN,
             poison: None,
@@ -304,7 +306,12 @@ mod tests {
         Fetch {
             blueprint: Arc::new(blueprint),
             files: Arc::new(Memory::default()),
-            scheme: Scheme::certificate_verifier(&namespace(&CHAIN), *dealt.0.public().public()),
+            scheme: Scheme::verifier(
+                &namespace(&CHAIN),
+                committee,
+                polynomial,
+                Suspects::default(),
+            ),
             peers: 3,
             height: Height::new(0),
             policy: SyncPolicy::default(),

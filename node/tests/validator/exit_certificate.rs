@@ -18,7 +18,7 @@ mod vectors {
     use commonware_utils::{N3f1, non_empty};
     use lifeboat_engine::types::{ChainId, Digest, Height, TimeMs};
     use lifeboat_node::block::Header;
-    use lifeboat_node::consensus::Identity;
+    use lifeboat_node::consensus::{Identity, Suspects, outward};
     use rand::SeedableRng as _;
     use rand::rngs::StdRng;
 
@@ -113,6 +113,7 @@ mod vectors {
                     .get_value(&key.public_key())
                     .expect("it was dealt one")
                     .clone(),
+                suspects: Suspects::default(),
             })
             .collect();
         let schemes: Vec<_> = identities
@@ -127,6 +128,9 @@ mod vectors {
         let certificate =
             Finalization::from_finalizes(&schemes[3], non_empty![@votes.iter()], &Sequential)
                 .expect("a quorum voted");
+        let certificate = outward(&header, certificate.encode(), &schemes[0]);
+        let certificate = certificate.expect("good shares");
+        let signature = certificate.last_chunk::<48>().expect("a point");
         let fields = [
             ("venue", hex(&header.chain.0)),
             ("header", hex(&header.encode())),
@@ -135,7 +139,7 @@ mod vectors {
             ("view", header.view.to_string()),
             ("parent_view", header.parent_view.to_string()),
             ("group_key", hex(&g2(&output.public().public().encode()))),
-            ("signature", hex(&g1(&certificate.certificate.encode()))),
+            ("signature", hex(&g1(signature))),
         ];
         let lines = fields.map(|(name, value)| format!("  \"{name}\": \"{value}\""));
         format!("{{\n{}\n}}\n", lines.join(",\n"))
