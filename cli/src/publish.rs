@@ -9,6 +9,7 @@ use lifeboat_da::{BlockSource, Entry, Publisher, PublisherConfig, SourceBlock, S
 use lifeboat_engine::AgreedRoot;
 use lifeboat_engine::types::{Height, TimeMs};
 use lifeboat_node::config::NodeConfig;
+use lifeboat_node::consensus::{Scheme, outward};
 use lifeboat_node::journal::{Reader, Record};
 
 use crate::development::wall_ms;
@@ -39,6 +40,7 @@ async fn publish(config: NodeConfig, mut node: CurrentNode) -> Result<()> {
         .context("the validator stopped before it began")?;
     let source = Arc::new(LoggedBlocks {
         node: node.clone(),
+        scheme: config.identity.verifier(&chain),
         stand_by_ms: stand_by.as_millis() as u64,
         reader: Mutex::new(None),
     });
@@ -62,6 +64,7 @@ async fn publish(config: NodeConfig, mut node: CurrentNode) -> Result<()> {
 /// The blocks of a validator's log, newest from memory.
 struct LoggedBlocks {
     node: CurrentNode,
+    scheme: Scheme,
     stand_by_ms: u64,
     /// A reader of older blocks and the height it reads next.
     reader: Mutex<Option<(Height, Reader)>>,
@@ -101,17 +104,22 @@ impl LoggedBlocks {
         }
         Err("the log does not have it".to_owned())
     }
-}
 
-fn source_block(record: &Record) -> SourceBlock {
-    SourceBlock {
-        entry: Entry {
-            block: record.block.encoded(),
-            certificate: record.certificate.clone(),
-        },
-        time: record.block.header().time,
+    /// With a certificate that convinces whoever knows the validators' key and nothing else of them; where a bad
+    /// share is in it, with the one that the validators themselves go by.
+    fn source_block(&self, record: &Record) -> SourceBlock {
+        let header = record.block.header();
+        let certificate = outward(header, record.certificate.clone(), &self.scheme);
+        SourceBlock {
+            entry: Entry {
+                block: record.block.encoded(),
+                certificate: certificate.map_or_else(|| record.certificate.clone(), Into::into),
+            },
+            time: header.time,
+        }
     }
 }
+
 
 #[async_trait]
 impl BlockSource for LoggedBlocks {
@@ -129,7 +137,8 @@ impl BlockSource for LoggedBlocks {
             let time = record.block.header().time;
             self.stand_by_ms == 0 || TimeMs::new(wall_ms()).since(time) >= self.stand_by_ms
         };
-        Ok(found.filter(ripe).as_ref().map(source_block))
+        let ripe = found.filter(ripe);
+        Ok(ripe.as_ref().map(|record| self.source_block(record)))
     }
 
     async fn certified_root(&self) -> Option<AgreedRoot> {

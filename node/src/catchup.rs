@@ -65,18 +65,26 @@ async fn set_guard(storage: &impl Storage, prefix: &str) -> io::Result<()> {
 /// Decides how this node takes part.
 ///
 /// # Errors
-/// When a marker cannot be read or written.
-pub async fn role(storage: &impl Storage, prefix: &str, files: &dyn Files) -> io::Result<Role> {
-    let partition = format!("{prefix}{GUARD}");
+/// When a marker cannot be read or written, or the votes here are of another format.
+pub async fn role(storage: &impl Storage, prefix: &str, files: &dyn Files) -> Result<Role, Stop> {
     for marker in VOTED {
-        if files.len(marker)?.is_some() {
-            return Err(io::Error::other(
-                "this folder's votes are in the format of an earlier build, and who cannot read them might \
-                 vote twice. Stop all validators, then rebuild each with the earlier build's published \
-                 blocks: `lifeboat recover --new-epoch`",
-            ));
+        if files.len(marker).map_err(marker_error)?.is_some() {
+            return Err(Stop::OldVotes);
         }
     }
+    own_role(storage, prefix, files).await.map_err(marker_error)
+}
+
+/// Why a node stops that cannot tell whether it may vote.
+pub fn marker_error(error: io::Error) -> Stop {
+    Stop::Storage {
+        context: "reading or writing the voting marker".to_owned(),
+        error: error.to_string(),
+    }
+}
+
+async fn own_role(storage: &impl Storage, prefix: &str, files: &dyn Files) -> io::Result<Role> {
+    let partition = format!("{prefix}{GUARD}");
     let guarded = storage
         .scan(&partition)
         .await
@@ -158,8 +166,7 @@ mod tests {
             for marker in VOTED {
                 files.replace(marker, b"").expect("memory does not fail");
                 let refused = role(&context, "", &files).await.map(drop);
-                let why = refused.expect_err("it may have voted").to_string();
-                assert!(why.contains("lifeboat recover --new-epoch"), "{why}");
+                assert_eq!(refused, Err(Stop::OldVotes), "it may have voted");
                 files.remove(marker).expect("memory does not fail");
             }
         });

@@ -241,13 +241,10 @@ where
                 requests: transport.requests,
                 blocker: transport.blocker,
             };
-            if let Err(error) =
-                join_consensus(&context, &setup, &shared, &genesis, simplex, marshal).await
-            {
-                shared.stop(Stop::Storage {
-                    context: "reading or writing the voting marker".to_owned(),
-                    error: error.to_string(),
-                });
+            let joined =
+                join_consensus(&context, &setup, &shared, &genesis, simplex, marshal).await;
+            if let Err(stop) = joined {
+                shared.stop(stop);
             }
         }
         let stop = shared.stopped().await;
@@ -380,7 +377,7 @@ async fn join_consensus<E, S, R, K>(
     genesis: &Block,
     parts: SimplexParts<S, R, K>,
     marshal: Marshal,
-) -> io::Result<()>
+) -> Result<(), Stop>
 where
     E: Environment,
     S: Sender<PublicKey = PeerKey>,
@@ -424,7 +421,7 @@ where
     let ((), followed) = futures::join!(ended, async {
         tokio::select! { biased; result = follow => result, _ = shared.stopped() => Ok(()) }
     });
-    followed
+    followed.map_err(catchup::marker_error)
 }
 
 /// Receives finalized blocks from the library.

@@ -253,6 +253,13 @@ pub enum Stop {
         /// Where the damaged store is.
         aside: String,
     },
+    /// The votes in the data folder are of an earlier build.
+    #[error(
+        "the votes in this data folder are in the format of an earlier build, and a validator that cannot read \
+         its votes might vote twice. Kept: everything. Do: stop all validators, then rebuild each from the \
+         blocks: `lifeboat recover --new-epoch`"
+    )]
+    OldVotes,
     /// Peers are so far ahead that their snapshot is nearer than the log.
     #[error("{blocks} blocks behind the other validators; restarting to fetch a snapshot")]
     Behind {

@@ -37,7 +37,7 @@ impl Default for WindowPolicy {
         Self {
             slack_ms: 60,
             least: 384,
-            unused: 1_024,
+            unused: 384,
             storm_slack_ms: 15,
             storm_least: 64,
         }
@@ -219,7 +219,7 @@ mod tests {
         executed(&window, 10, 15);
         assert_eq!(
             window.size(),
-            7_296,
+            7_216,
             "what a small block leaves is forgotten slowly"
         );
         window
@@ -231,7 +231,7 @@ mod tests {
         for _ in 0..200 {
             executed(&window, 10, 15);
         }
-        assert!((1_024..1_040).contains(&window.size()), "not all of it");
+        assert!((384..400).contains(&window.size()), "not all of it");
         for _ in 0..10 {
             executed(&window, window.size(), 20);
         }
@@ -264,7 +264,7 @@ mod tests {
     fn late_blocks_shrink_it_and_full_ones_in_time_open_it_again() {
         let window = window();
         executed(&window, 1_024, 90);
-        assert_eq!(window.size(), 6_512, "not late yet, but not needed");
+        assert_eq!(window.size(), 6_362, "not late yet, but not needed");
         executed(&window, 1_024, 100);
         assert_eq!(window.size(), 1_792);
         for _ in 0..200 {
@@ -305,11 +305,11 @@ mod tests {
     fn a_storm_shuts_it_further_and_it_opens_when_that_is_over() {
         let window = window();
         stormy(&window, 4_000, 30);
-        assert_eq!(window.size(), 7_753, "as quick as at rest");
+        assert_eq!(window.size(), 7_668, "as quick as at rest");
         stormy(&window, 8_192, 100);
-        assert_eq!(window.size(), 3_877, "a storm's first blocks are very late");
-        stormy(&window, 3_877, 45);
-        assert_eq!(window.size(), 3_393);
+        assert_eq!(window.size(), 3_834, "a storm's first blocks are very late");
+        stormy(&window, 3_834, 45);
+        assert_eq!(window.size(), 3_355);
         for _ in 0..200 {
             stormy(&window, window.size(), 45);
         }
