@@ -38,7 +38,7 @@ impl Default for WindowPolicy {
             slack_ms: 60,
             least: 384,
             unused: 384,
-            storm_slack_ms: 15,
+            storm_slack_ms: 6,
             storm_least: 64,
         }
     }
@@ -304,17 +304,17 @@ mod tests {
     #[test]
     fn a_storm_shuts_it_further_and_it_opens_when_that_is_over() {
         let window = window();
-        stormy(&window, 4_000, 30);
+        stormy(&window, 4_000, 20);
         assert_eq!(window.size(), 7_668, "as quick as at rest");
         stormy(&window, 8_192, 100);
         assert_eq!(window.size(), 3_834, "a storm's first blocks are very late");
-        stormy(&window, 3_834, 45);
+        stormy(&window, 3_834, 35);
         assert_eq!(window.size(), 3_355);
         for _ in 0..200 {
             stormy(&window, window.size(), 45);
         }
         assert_eq!(window.size(), 64, "orders never stop");
-        stormy(&window, 64, 30);
+        stormy(&window, 64, 20);
         assert!(window.size() > 64, "and more go where there is room");
         executed(&window, 0, 45);
         assert_eq!(window.size(), 384);
