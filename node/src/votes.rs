@@ -90,7 +90,7 @@ impl Read for Signature {
 
 /// A quorum's signatures of votes to finalize, each with a share that nobody has looked at.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
-pub struct Shared {
+pub struct FinalVotes {
     signatures: Collected,
     shares: Vec<UncheckedShare>,
 }
@@ -102,20 +102,20 @@ pub enum Certificate {
     /// Of a notarization or a nullification.
     Collected(Collected),
     /// Of a finalization, among validators.
-    Shared(Shared),
+    Final(FinalVotes),
     /// Of a finalization, for everybody else: the committee's own signature.
     Recovered(Recovered<MinSig>),
 }
 
 const POINT: u8 = 0x80;
-const SHARED: u8 = 0x40;
+const VOTES: u8 = 0x40;
 
 impl Write for Certificate {
     fn write(&self, out: &mut impl BufMut) {
         match self {
             Self::Collected(certificate) => certificate.write(out),
-            Self::Shared(certificate) => {
-                out.put_u8(SHARED);
+            Self::Final(certificate) => {
+                out.put_u8(VOTES);
                 certificate.signatures.write(out);
                 for share in &certificate.shares {
                     share.write(out);
@@ -130,7 +130,7 @@ impl EncodeSize for Certificate {
     fn encode_size(&self) -> usize {
         match self {
             Self::Collected(certificate) => certificate.encode_size(),
-            Self::Shared(Shared { signatures, shares }) => {
+            Self::Final(FinalVotes { signatures, shares }) => {
                 1 + signatures.encode_size() + shares.len() * SHARE_BYTES
             }
             Self::Recovered(certificate) => certificate.encode_size(),
@@ -146,7 +146,7 @@ impl Read for Certificate {
         if first & POINT != 0 {
             return Ok(Self::Recovered(Recovered::read(bytes)?));
         }
-        if first != SHARED {
+        if first != VOTES {
             return Ok(Self::Collected(Collected::read_cfg(
                 bytes,
                 &VALIDATORS_MAX,
@@ -159,11 +159,12 @@ impl Read for Certificate {
             .iter()
             .map(|_| UncheckedShare::read(bytes));
         let shares = shares.collect::<Result<_, _>>()?;
-        Ok(Self::Shared(Shared { signatures, shares }))
+        Ok(Self::Final(FinalVotes { signatures, shares }))
     }
 }
 
-/// Validators whose shares were found to be bad: theirs are looked at before their votes count. Clones share it.
+/// Validators whose shares were found to be bad since the process began: theirs are looked at before their votes
+/// count. Clones share it.
 #[derive(Clone, Debug, Default)]
 pub struct Suspects(Arc<Mutex<BTreeSet<Participant>>>);
 
@@ -246,7 +247,7 @@ impl Scheme {
 
     /// The committee's own signature of what a certificate makes final, for those who know nothing but its key.
     /// `None` when one of the shares is bad: who sent it is a suspect then, and the certificate of a later
-    /// block will do.
+    /// block will do. The certificate must have been verified, or anybody could make a suspect of anybody.
     pub fn recover<D: Digest>(
         &self,
         rng: &mut impl CryptoRng,
@@ -257,18 +258,16 @@ impl Scheme {
         let holds = |rng: &mut _, recovered: &Recovered<MinSig>| {
             is_final(&subject) && threshold.verify_certificate(rng, subject, recovered, strategy)
         };
-        let shared = match certificate {
+        let FinalVotes { signatures, shares } = match certificate {
             Certificate::Recovered(recovered) => {
                 return holds(rng, recovered).then(|| recovered.clone());
             }
-            Certificate::Shared(shared) => shared,
+            Certificate::Final(votes) => votes,
             Certificate::Collected(_) => return None,
         };
-        let signers = shared.signatures.signers.iter();
-        let shares = signers.zip(&shared.shares);
-        let shares: Vec<_> = shares
-            .map(|(signer, share)| to_share(signer, share))
-            .collect();
+        let shares = signatures.signers.iter().zip(shares);
+        let shares = shares.map(|(signer, share)| to_share(signer, share));
+        let shares: Vec<_> = shares.collect();
         let votes = NonEmpty::try_new(shares.iter().cloned())?;
         let recovered = threshold.assemble(votes, strategy).ok();
         if let Some(recovered) = recovered.filter(|recovered| holds(rng, recovered)) {
@@ -280,22 +279,20 @@ impl Scheme {
         None
     }
 
-    /// The parts of a vote to finalize; `None` if it is another, or a stranger's.
+    /// A vote to finalize, if its sender is one of the committee.
     fn final_vote<'a, D: Digest>(
         &'a self,
         subject: &Subject<'_, D>,
-        vote: &'a Attestation<Self>,
+        signer: Participant,
+        (signature, share): (&'a IndividualSignature, &UncheckedShare),
     ) -> Option<FinalVote<'a>> {
-        match vote.signature.get()? {
-            Signature::Moving(_) => None,
-            Signature::Final(signature, share) => Some(FinalVote {
-                signer: vote.signer,
-                key: self.participants().key(vote.signer)?,
-                message: with_share(subject, share),
-                signature,
-                share: *share,
-            }),
-        }
+        Some(FinalVote {
+            signer,
+            key: self.participants().key(signer)?,
+            message: with_share(subject, share),
+            signature,
+            share: *share,
+        })
     }
 
     fn are_signed<R: CryptoRng>(
@@ -341,12 +338,19 @@ impl Scheme {
         votes: &[Attestation<Self>],
         strategy: &impl Strategy,
     ) -> BTreeSet<Participant> {
-        let parts = votes
-            .iter()
-            .map(|vote| (vote.signer, self.final_vote(&subject, vote)));
-        let (right, wrong): (Vec<_>, Vec<_>) = parts.partition(|(_, parts)| parts.is_some());
-        let right: Vec<_> = right.into_iter().filter_map(|(_, parts)| parts).collect();
-        let mut broken: BTreeSet<_> = wrong.into_iter().map(|(signer, _)| signer).collect();
+        let mut broken = BTreeSet::new();
+        let right = votes.iter().filter_map(|vote| {
+            let parts = match vote.signature.get() {
+                Some(Signature::Final(signature, share)) => Some((signature, share)),
+                _ => None,
+            };
+            let found = parts.and_then(|parts| self.final_vote(&subject, vote.signer, parts));
+            if found.is_none() {
+                broken.insert(vote.signer);
+            }
+            found
+        });
+        let right: Vec<_> = right.collect();
         if !right.is_empty() && !self.are_signed(rng, &right, strategy) {
             let namespace = &self.namespace.finalize;
             let signed =
@@ -363,10 +367,9 @@ impl Scheme {
         &self,
         rng: &mut R,
         subject: Subject<'_, D>,
-        shared: &Shared,
+        FinalVotes { signatures, shares }: &FinalVotes,
         strategy: &impl Strategy,
     ) -> bool {
-        let Shared { signatures, shares } = shared;
         let count = signatures.signatures.len();
         let quorum = self.participants().quorum::<N3f1>() as usize;
         if signatures.signers.len() != self.participants().len()
@@ -378,13 +381,7 @@ impl Scheme {
         }
         let signed = signatures.signers.iter().zip(&signatures.signatures);
         let votes = signed.zip(shares).map(|((signer, signature), share)| {
-            Some(FinalVote {
-                signer,
-                key: self.participants().key(signer)?,
-                message: with_share(&subject, share),
-                signature: signature.get()?,
-                share: *share,
-            })
+            self.final_vote(&subject, signer, (signature.get()?, share))
         });
         let votes: Option<Vec<_>> = votes.collect();
         votes.is_some_and(|votes| self.are_signed(rng, &votes, strategy))
@@ -423,9 +420,7 @@ impl Verifier for Scheme {
         strategy: &impl Strategy,
     ) -> bool {
         match (is_final(&subject), certificate) {
-            (true, Certificate::Shared(shared)) => {
-                self.are_a_quorum(rng, subject, shared, strategy)
-            }
+            (true, Certificate::Final(votes)) => self.are_a_quorum(rng, subject, votes, strategy),
             (true, Certificate::Recovered(recovered)) => {
                 let threshold = &self.threshold;
                 threshold.verify_certificate(rng, subject, recovered, strategy)
@@ -444,8 +439,8 @@ impl Verifier for Scheme {
 
     fn max_certificate_size(participants: u32) -> usize {
         let signatures = individual::Scheme::max_certificate_size(participants);
-        let shared = 1 + signatures + participants as usize * SHARE_BYTES;
-        shared.max(Threshold::max_certificate_size(participants))
+        let votes = 1 + signatures + participants as usize * SHARE_BYTES;
+        votes.max(Threshold::max_certificate_size(participants))
     }
 
     fn certificate_codec_config(&self) {}
@@ -519,12 +514,19 @@ impl certificate::Scheme for Scheme {
         let invalid: BTreeSet<_> = if is_final(&subject) {
             self.broken(rng, subject, &votes, strategy)
         } else {
-            let plain: Vec<_> = votes.iter().filter_map(to_individual).collect();
-            let wrong = votes.iter().filter(|vote| to_individual(vote).is_none());
-            let wrong = wrong.map(|vote| vote.signer);
+            let mut wrong = BTreeSet::new();
+            let plain = votes.iter().filter_map(|vote| {
+                let plain = to_individual(vote);
+                if plain.is_none() {
+                    wrong.insert(vote.signer);
+                }
+                plain
+            });
+            let plain: Vec<_> = plain.collect();
             let individual = &self.individual;
             let found = individual.verify_attestations(rng, subject, plain, strategy);
-            wrong.chain(found.invalid).collect()
+            wrong.extend(found.invalid);
+            wrong
         };
         let valid = votes
             .into_iter()
@@ -587,7 +589,7 @@ impl certificate::Scheme for Scheme {
         let signatures = self.individual.assemble(signatures, strategy)?;
         Ok(match shares.is_empty() {
             true => Certificate::Collected(signatures),
-            false => Certificate::Shared(Shared { signatures, shares }),
+            false => Certificate::Final(FinalVotes { signatures, shares }),
         })
     }
 
