@@ -120,7 +120,6 @@ impl LoggedBlocks {
     }
 }
 
-
 #[async_trait]
 impl BlockSource for LoggedBlocks {
     async fn finalized(&self) -> Height {

@@ -232,7 +232,7 @@ mod tests {
             executed(&window, 10, 15);
         }
         assert!((384..400).contains(&window.size()), "not all of it");
-        for _ in 0..10 {
+        for _ in 0..14 {
             executed(&window, window.size(), 20);
         }
         assert_eq!(window.size(), 8_192);
