@@ -155,17 +155,30 @@ impl Committee {
     /// # Errors
     /// When the keys are malformed.
     pub fn verifier(&self, chain: &ChainId) -> Result<Scheme, KeyError> {
-        let keys = self.network_keys()?;
-        let polynomial = self.polynomial()?;
-        if polynomial.required() != N3f1::quorum(keys.len()) {
-            return Err(KeyError::Malformed("polynomial"));
-        }
+        let (committee, polynomial) = self.fitting()?;
         Ok(Scheme::verifier(
             &namespace(chain),
-            Set::from_iter_dedup(keys),
+            committee,
             polynomial,
             Suspects::default(),
         ))
+    }
+
+    /// Every validator's network key, and a polynomial that is of so many validators: the library takes no other.
+    fn fitting(&self) -> Result<(Set<PeerKey>, Sharing<MinSig>), KeyError> {
+        let keys = self.network_keys()?;
+        let polynomial = self.polynomial()?;
+        let members = keys.len();
+        let committee = Set::from_iter_dedup(keys);
+        if committee.len() != members {
+            return Err(KeyError::Mismatch);
+        }
+        let is_theirs = polynomial.total().get() as usize == members
+            && polynomial.required() == N3f1::quorum(members);
+        match is_theirs {
+            true => Ok((committee, polynomial)),
+            false => Err(KeyError::Malformed("polynomial")),
+        }
     }
 
     /// The venue's signing key, compressed: what a light client or a contract checks against.
@@ -182,12 +195,13 @@ impl Committee {
     /// When something is malformed or does not belong together.
     pub fn identity(&self, secrets: &SecretKeys, chain: &ChainId) -> Result<Identity, KeyError> {
         let keys = self.network_keys()?;
+        let (committee, polynomial) = self.fitting()?;
         let key = secrets.network()?;
         let identity = Identity {
             peer: key.public_key(),
             key,
-            committee: Set::from_iter_dedup(keys.iter().cloned()),
-            polynomial: self.polynomial()?,
+            committee,
+            polynomial,
             share: secrets.share()?,
             suspects: Suspects::default(),
         };
@@ -267,4 +281,48 @@ pub fn deal_keys(validators: usize, seed: [u8; 32]) -> Result<(String, Vec<Dealt
         });
     let dealt: Result<Vec<Dealt>, KeyError> = dealt.collect();
     Ok((to_hex(&output.public().encode()), dealt?))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const CHAIN: ChainId = ChainId([7; 32]);
+
+    fn dealt(validators: usize) -> (Committee, SecretKeys) {
+        let (polynomial, dealt) = deal_keys(validators, [1; 32]).expect("a committee");
+        let members = dealt.iter().map(|one| MemberKeys {
+            network_key: one.network_key.clone(),
+            address: ([127, 0, 0, 1], 1).into(),
+        });
+        let members = members.collect();
+        let secrets = dealt[0].secrets.clone();
+        let committee = Committee {
+            polynomial,
+            members,
+        };
+        (committee, secrets)
+    }
+
+    #[test]
+    fn a_committee_whose_parts_do_not_fit_is_refused() {
+        let (good, secrets) = dealt(7);
+        let refused = |committee: &Committee, why: &KeyError| {
+            assert_eq!(committee.verifier(&CHAIN).err().as_ref(), Some(why));
+            assert_eq!(
+                committee.identity(&secrets, &CHAIN).err().as_ref(),
+                Some(why)
+            );
+        };
+        assert!(good.verifier(&CHAIN).is_ok());
+        assert!(good.identity(&secrets, &CHAIN).is_ok());
+        let mut twice = good.clone();
+        twice.members[1] = twice.members[0].clone();
+        refused(&twice, &KeyError::Mismatch);
+        for others in [4, 6] {
+            let mut mixed = good.clone();
+            mixed.polynomial = dealt(others).0.polynomial;
+            refused(&mixed, &KeyError::Malformed("polynomial"));
+        }
+    }
 }
