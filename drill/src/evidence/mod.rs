@@ -20,7 +20,7 @@ use lifeboat_engine::types::Mode;
 pub use market::MarketFigures;
 pub use page::page;
 pub use report::{DrillReport, Figures, RootAt, Versions, millis};
-pub use timeline::{Band, Moment, SAMPLE_MS, Sample, Timeline, Traced};
+pub use timeline::{Band, Cancel, Moment, SAMPLE_MS, Sample, Timeline, Traced};
 
 use crate::plan::Plan;
 

@@ -40,6 +40,21 @@ pub struct Sample {
     pub p99_ms: f64,
 }
 
+/// One cancel of a client that watches a storm.
+#[derive(Clone, Copy, Debug, PartialEq, Serialize)]
+pub struct Cancel {
+    /// Which run.
+    pub run: u32,
+    /// When it was sent, by the run's clock.
+    pub at_ms: f64,
+    /// Milliseconds until its answer.
+    pub took_ms: f64,
+    /// Milliseconds of those until the time of the block that carries it.
+    pub waited_ms: f64,
+    /// Height of that block.
+    pub block: u64,
+}
+
 /// A stretch of time in one mode.
 #[derive(Clone, Debug, PartialEq, Serialize)]
 pub struct Band {
@@ -62,6 +77,8 @@ pub struct Timeline {
     pub samples: Vec<Sample>,
     /// The venue's modes.
     pub bands: Vec<Band>,
+    /// Cancels that were watched one by one.
+    pub cancels: Vec<Cancel>,
 }
 
 /// One command, as far as a sample of the load is concerned.
@@ -110,18 +127,19 @@ impl Timeline {
         }
     }
 
-    /// One JSON object a line: moments and modes by time, then the load.
+    /// One JSON object a line: moments and modes by time, then the load, then cancels.
     pub fn lines(&self) -> String {
         let line =
             |kind: &str, value: &dyn erased::Json| format!("{{\"{kind}\":{}}}\n", value.json());
         let moments = self.moments.iter().map(|one| line("moment", one));
         let bands = self.bands.iter().map(|one| line("mode", one));
         let samples = self.samples.iter().map(|one| line("load", one));
-        moments.chain(bands).chain(samples).collect()
+        let cancels = self.cancels.iter().map(|one| line("cancel", one));
+        moments.chain(bands).chain(samples).chain(cancels).collect()
     }
 }
 
-/// Lets one closure write any of the three.
+/// Lets one closure write any of the four.
 mod erased {
     use serde::Serialize;
 
@@ -177,10 +195,20 @@ mod tests {
                 (2, 200, 0, 1, 240.0, 240.0)
             ]
         );
+        timeline.cancels.push(Cancel {
+            run: 2,
+            at_ms: 5.0,
+            took_ms: 20.0,
+            waited_ms: 8.0,
+            block: 3,
+        });
         let lines = timeline.lines();
-        assert_eq!(lines.lines().count(), 3);
+        assert_eq!(lines.lines().count(), 4);
         let first: serde_json::Value =
             serde_json::from_str(lines.lines().next().expect("a line")).expect("JSON");
         assert_eq!(first["load"]["sent"], 3);
+        let last: serde_json::Value =
+            serde_json::from_str(lines.lines().last().expect("a line")).expect("JSON");
+        assert_eq!(last["cancel"]["block"], 3);
     }
 }

@@ -19,7 +19,7 @@ use super::quiet::Quiet;
 use super::scene::{DrillError, DrillSettings, Scene, Tell};
 use super::storm::{Orders, Prober, Probes, Signals, Storm, p99, percentile, resident_mib};
 use super::strike::strike;
-use crate::evidence::{self, DrillReport, Figures, Moment, Traced, millis, mode_name};
+use crate::evidence::{self, Cancel, DrillReport, Figures, Moment, Traced, millis, mode_name};
 use crate::market::{Stress, StressFile};
 use crate::plan::{Executor, Fault, Plan, Planned, Situation};
 
@@ -226,6 +226,14 @@ fn one_run(
     if let Some(span) = stormed {
         weigh(&mut scene.report, span, &probes, &records);
     }
+    let cancels = probes.cancels.iter().map(|one| Cancel {
+        run: number,
+        at_ms: millis(one.sent),
+        took_ms: millis(one.answered),
+        waited_ms: millis(one.waited),
+        block: one.block,
+    });
+    scene.report.timeline.cancels.extend(cancels);
     scene
         .report
         .timeline

@@ -73,6 +73,8 @@ pub struct Probe {
     pub answered: Duration,
     /// Until the time of the block that carries it: how long the venue let it wait.
     pub waited: Duration,
+    /// Height of that block.
+    pub block: u64,
 }
 
 /// What a prober measured.
@@ -313,6 +315,7 @@ fn probe(
                 sent,
                 answered: began.elapsed().saturating_sub(sent),
                 waited: Duration::from_millis(outcome.time.since(sent_at)),
+                block: outcome.height.get(),
             });
         }
     }
