@@ -155,7 +155,7 @@ impl Committee {
     /// # Errors
     /// When the keys are malformed.
     pub fn verifier(&self, chain: &ChainId) -> Result<Scheme, KeyError> {
-        let (committee, polynomial) = self.fitting()?;
+        let (committee, polynomial) = self.fitting(&self.network_keys()?)?;
         Ok(Scheme::verifier(
             &namespace(chain),
             committee,
@@ -164,15 +164,11 @@ impl Committee {
         ))
     }
 
-    /// Every validator's network key, and a polynomial that is of so many validators: the library takes no other.
-    fn fitting(&self) -> Result<(Set<PeerKey>, Sharing<MinSig>), KeyError> {
-        let keys = self.network_keys()?;
+    /// Its network keys as a set, and a polynomial that is of so many validators: the library takes no other.
+    fn fitting(&self, keys: &[PeerKey]) -> Result<(Set<PeerKey>, Sharing<MinSig>), KeyError> {
         let polynomial = self.polynomial()?;
         let members = keys.len();
-        let committee = Set::from_iter_dedup(keys);
-        if committee.len() != members {
-            return Err(KeyError::Mismatch);
-        }
+        let committee = Set::try_from(keys).map_err(|_| KeyError::Mismatch)?;
         let is_theirs = polynomial.total().get() as usize == members
             && polynomial.required() == N3f1::quorum(members);
         match is_theirs {
@@ -195,7 +191,7 @@ impl Committee {
     /// When something is malformed or does not belong together.
     pub fn identity(&self, secrets: &SecretKeys, chain: &ChainId) -> Result<Identity, KeyError> {
         let keys = self.network_keys()?;
-        let (committee, polynomial) = self.fitting()?;
+        let (committee, polynomial) = self.fitting(&keys)?;
         let key = secrets.network()?;
         let identity = Identity {
             peer: key.public_key(),
